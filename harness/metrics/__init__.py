@@ -1,0 +1,1 @@
+"""Exact metrics: pure functions and streaming accumulators, one file per family."""
