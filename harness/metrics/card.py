@@ -1,7 +1,7 @@
 """What a metric declares about itself, and the column names that carry its protocol.
 
-Tables read direction and unit from the card; the property tests read ``invariances``, ``range`` and ``identity`` from it
-and generate the checks. This module does not import torch.
+Tables read direction and unit from the card; the property tests read ``invariances``, ``range`` and ``identity`` and
+generate their checks from them. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _PART = re.compile(r"[^\[\]|=,\s]+")
 class MetricCard:
     """One metric's declaration.
 
-    ``name`` is the column's prefix; ``unit`` the printed unit; ``better`` the direction; ``range`` the closed interval of
-    legal values; ``protocol`` the fields that a column name may state, in their printed order; ``invariances`` what the
-    property tests must find true, and absent ones of which symmetry is checked to be absent; ``identity`` the value for
-    a perfect prediction (None: none is defined); ``bias`` how the value depends on the sample size; ``min_n`` the
+    ``name`` is the column's prefix; ``unit`` the printed unit; ``better`` the direction; ``range`` the closed interval
+    of legal values; ``protocol`` the fields that a column name may state, in their printed order; ``invariances`` what
+    the property tests must find true, and absent ones of which symmetry is checked to be absent; ``identity`` the value
+    for a perfect prediction (None: none is defined); ``bias`` how the value depends on the sample size; ``min_n`` the
     fewest samples per side; ``floor`` and ``oracle`` say which rows bound the usable range.
     """
 
