@@ -1,0 +1,216 @@
+"""What there is: methods, suites and protocols, found by scanning files; code is imported only by ``load``.
+
+A method comes from ``methods/<name>/`` beside the harness (a checkout or an installed wheel alike), from an installed
+package with an entry point in the group ``parallax.methods`` that names a package holding a card, or from any folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from harness import codedigest
+from harness.cards import TIERS, Card, Suite, read_card, read_preset, read_suite, unknown
+from harness.types import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder that holds ``harness``, ``methods`` and ``suites``: a checkout, or site-packages."""
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method folder: its card, and the package it is imported as (empty for a folder outside any package)."""
+
+    card: Card
+    folder: Path
+    package: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers this method has a preset for."""
+        return tuple(tier for tier in TIERS if (self.folder / f"{tier}.yaml").is_file())
+
+    def preset(self, tier: str) -> dict[str, Any]:
+        """The flat configuration of a tier. Raises ConfigError where the file is missing or not flat."""
+        return read_preset(self.folder, tier)[0]
+
+    def seconds_per_kimg(self, tier: str) -> float | None:
+        """Declared CPU seconds per 1000 training images, an estimate for plans; None where nothing is declared."""
+        return read_preset(self.folder, tier)[1]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Result of a scan: usable methods, and the error of every folder whose card is wrong."""
+
+    methods: Mapping[str, MethodEntry]
+    broken: Mapping[str, ConfigError]
+
+
+# ---------------------------------------------------------------------------------------------------- methods
+@functools.cache
+def scan() -> Found:
+    """Every method of the checkout and of installed plug-ins. A wrong card is reported, and hides no other method."""
+    good: dict[str, MethodEntry] = {}
+    broken: dict[str, ConfigError] = {}
+    for path in sorted((ROOT / "methods").glob("*/card.yaml")):
+        _add(path.parent, f"methods.{path.parent.name}", good, broken)
+    for point in sorted(entry_points(group="parallax.methods"), key=lambda p: p.name):
+        folder = _folder_of(point)
+        if folder is None:
+            broken[point.name] = ConfigError(
+                "no folder with a card.yaml behind this entry point",
+                where=f"entry point {point.name} = {point.value}",
+                remedy="Let the entry point name a package that holds card.yaml.",
+            )
+        else:
+            _add(folder, point.module, good, broken)
+    return Found(good, broken)
+
+
+def methods() -> dict[str, MethodEntry]:
+    """All registered methods by name, scanned from cards; nothing is imported."""
+    return dict(scan().methods)
+
+
+def find(name_or_path: str) -> MethodEntry:
+    """The entry of a registered name or of a method folder. Raises ConfigError with the nearest names."""
+    found = scan()
+    if name_or_path in found.methods:
+        return found.methods[name_or_path]
+    if name_or_path in found.broken:
+        raise found.broken[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        folder = path.resolve()
+        for entry in found.methods.values():
+            if entry.folder == folder:
+                return entry
+        return MethodEntry(read_card(folder), folder)
+    if os.sep in name_or_path:
+        raise ConfigError("no such method folder", where=name_or_path, remedy="Give a folder that holds card.yaml.")
+    raise unknown("method", name_or_path, (*found.methods, *found.broken))
+
+
+def load(name_or_path: str) -> type[Any]:
+    """Import and return the class a card's ``entry`` names, from inside the method's folder only.
+
+    Raises ConfigError where the module cannot be imported or has no such class.
+    """
+    entry = find(name_or_path)
+    module_name, _, attribute = entry.card.entry.partition(":")
+    package = entry.package or _mount(entry.folder)
+    where = str(entry.folder / f"{module_name}.py")
+    try:
+        module = importlib.import_module(f"{package}.{module_name}")
+    except Exception as error:
+        raise ConfigError(
+            f"the method cannot be imported: {type(error).__name__}: {error}",
+            where=where,
+            remedy="Inside a method folder import neighbours relatively, as in 'from .model import Generator'.",
+        ) from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type):
+        raise ConfigError(
+            f"entry: {module_name}.py has no class {attribute!r}",
+            where=str(entry.folder / "card.yaml"),
+            nearest=[n for n, v in vars(module).items() if isinstance(v, type) and v.__module__ == module.__name__],
+        )
+    return found
+
+
+def _add(folder: Path, package: str, good: dict[str, MethodEntry], broken: dict[str, ConfigError]) -> None:
+    try:
+        card = read_card(folder)
+        if package == f"methods.{folder.name}" and card.name != folder.name:
+            raise ConfigError(
+                f"name: {card.name!r} differs from its folder {folder.name!r}", where=str(folder / "card.yaml")
+            )
+        if card.name in good:
+            raise ConfigError(
+                f"name: {card.name!r} is taken by {good[card.name].folder}", where=str(folder / "card.yaml")
+            )
+    except ConfigError as error:
+        broken[folder.name] = error
+    else:
+        good[card.name] = MethodEntry(card, folder.resolve(), package)
+
+
+def _folder_of(point: EntryPoint) -> Path | None:
+    """Folder of an entry point's package, found without importing it."""
+    top, *rest = point.module.split(".")
+    spec = importlib.machinery.PathFinder.find_spec(top)
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(place, *rest)
+        if (folder / "card.yaml").is_file():
+            return folder
+    return None
+
+
+def _mount(folder: Path) -> str:
+    """Make a folder importable as a package of its own, without touching sys.path, and return the package's name."""
+    name = f"parallax_folder_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+    if name not in sys.modules:
+        init = folder / "__init__.py"
+        if init.is_file():
+            spec = importlib.util.spec_from_file_location(name, init, submodule_search_locations=[str(folder)])
+            assert spec is not None
+            assert spec.loader is not None
+            package = importlib.util.module_from_spec(spec)
+            sys.modules[name] = package
+            spec.loader.exec_module(package)
+        else:
+            package = types.ModuleType(name)
+            package.__path__ = [str(folder)]
+            sys.modules[name] = package
+    return name
+
+
+# ------------------------------------------------------------------------------------------ suites and protocols
+def suites() -> dict[str, Path]:
+    """Suite files by name."""
+    return {path.stem: path for path in sorted((ROOT / "suites").glob("*.yaml"))}
+
+
+def suite(name_or_path: str) -> Suite:
+    """The suite of a name, or of a YAML file elsewhere. Raises ConfigError with the nearest names."""
+    known = suites()
+    if name_or_path in known:
+        return read_suite(known[name_or_path])
+    if name_or_path.endswith((".yaml", ".yml")):
+        return read_suite(Path(name_or_path).expanduser())
+    raise unknown("suite", name_or_path, known)
+
+
+def protocols() -> tuple[str, ...]:
+    """Names of the evaluation protocols."""
+    return tuple(sorted(path.stem for path in (ROOT / "suites" / "protocols").glob("[a-z]*.py")))
+
+
+def protocol(name: str) -> types.ModuleType:
+    """Import and return the module of an evaluation protocol. Raises ConfigError with the nearest names."""
+    if name not in protocols():
+        raise unknown("protocol", name, protocols())
+    return importlib.import_module(f"suites.protocols.{name}")
+
+
+def code_digest(method: str, protocol: str) -> str:
+    """Digest of the code that can change a result: the method's folder and the blocks it imports, the data generator
+    and the protocol. ``method`` is a name, a folder, or a reference row such as ``floor:noise`` (no folder)."""
+    folder = None if method.partition(":")[0] in ("floor", "oracle") else find(method).folder
+    return codedigest.code_digest(ROOT, folder, protocol)
