@@ -16,8 +16,11 @@ from harness.types import ConfigError
 TIERS = ("smoke", "micro", "small", "paper")
 CAPABILITIES = ("generates",)
 RESERVED = frozenset(
-    ("suite", "methods", "references", "seeds", "tier", "budget", "device", "precision", "executor", "workers")
-    + ("threads", "store", "cache", "out", "data", "root", "settings", "floor", "oracle")
+    [
+        *("suite", "methods", "references", "seeds", "tier", "budget", "device", "precision", "executor", "workers"),
+        *("threads", "rerun", "checkpoint_seconds", "store", "cache", "out", "data", "root", "settings"),
+        *("floor", "oracle"),
+    ]
 )
 """Words of the command line: no method may take one as its name."""
 

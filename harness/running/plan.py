@@ -1,0 +1,128 @@
+"""From a run's configuration to an ordered list of cells, upstream cells first, with what is done and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+from harness import registry
+from harness.config import Choice, RunConfig, Variant
+from harness.types import Cell, ConfigError
+
+REFERENCE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Cells in an order in which every cell comes after those it needs.
+
+    ``seconds`` estimates each cell's CPU time by key (None where nothing is known), ``state`` says by key what the
+    store holds: ``done``, ``stale`` (done by older code), ``failed``, ``resumes`` or ``to do``.
+    """
+
+    cells: tuple[Cell, ...]
+    seconds: Mapping[str, float | None]
+    state: Mapping[str, str]
+
+    @property
+    def waiting(self) -> tuple[Cell, ...]:
+        """The cells still to be run."""
+        return tuple(cell for cell in self.cells if self.state[cell.key] not in ("done", "stale"))
+
+    @property
+    def expected_seconds(self) -> float:
+        """CPU seconds of the waiting cells, as far as known."""
+        return sum(self.seconds[cell.key] or 0.0 for cell in self.waiting)
+
+    @property
+    def unknown(self) -> int:
+        """How many waiting cells have no estimate."""
+        return sum(self.seconds[cell.key] is None for cell in self.waiting)
+
+
+def cells(config: RunConfig) -> tuple[Cell, ...]:
+    """Every cell of a run: reference rows, then methods x variants x seeds with upstream cells first."""
+    reference = replace(_cell(config), code=registry.code_digest("floor:", config.suite.protocol))
+    ordered = [replace(reference, method=name, seed=seed) for name in config.references for seed in config.seeds[:1]]
+    trained: dict[str, tuple[Variant, ...]] = {choice.entry.name: choice.variants for choice in config.choices}
+    keys: dict[tuple[str, int], str] = {}
+    for choice in config.choices:
+        ordered += _method_cells(config, choice, trained, keys)
+    return tuple(ordered)
+
+
+def build(
+    config: RunConfig,
+    *,
+    state: Callable[[Cell], str] = lambda cell: "to do",
+    measured: Mapping[str, float] | None = None,
+) -> Plan:
+    """The plan of a run. ``state`` asks the store about a cell; ``measured`` maps ``method/tier`` to the seconds per 1000
+    images of earlier runs, which count more than what presets declare."""
+    planned = cells(config)
+    rates = {choice.entry.name: _rate(choice, config.tier, measured or {}) for choice in config.choices}
+    seconds: dict[str, float | None] = {}
+    for cell in planned:
+        rate = rates.get(cell.method)
+        if cell.role == "method":
+            seconds[cell.key] = None if rate is None else rate * cell.budget.images / 1000
+        else:
+            seconds[cell.key] = REFERENCE_SECONDS
+    return Plan(planned, seconds, {cell.key: state(cell) for cell in planned})
+
+
+def measured_rates(costs: list[tuple[str, str, float, int]]) -> dict[str, float]:
+    """Median seconds per 1000 images by ``method/tier``, from (method, tier, seconds, images) of finished cells."""
+    seen: dict[str, list[float]] = {}
+    for method, tier, seconds, images in costs:
+        if images > 0 and seconds > 0:
+            seen.setdefault(f"{method}/{tier}", []).append(1000 * seconds / images)
+    return {name: median(rates) for name, rates in seen.items()}
+
+
+def _cell(config: RunConfig) -> Cell:
+    return Cell(
+        suite=config.suite.name,
+        protocol=config.suite.protocol,
+        method="",
+        tier=config.tier,
+        seed=0,
+        budget=config.budget,
+        data=config.data,
+        settings=config.settings,
+        precision=config.precision,
+    )
+
+
+def _method_cells(
+    config: RunConfig,
+    choice: Choice,
+    trained: Mapping[str, tuple[Variant, ...]],
+    keys: dict[tuple[str, int], str],
+) -> list[Cell]:
+    entry, made = choice.entry, []
+    for role, needed in entry.card.needs.items():
+        if len(trained[needed]) != 1:
+            raise ConfigError(
+                f"{entry.name} needs one {needed} as its {role}, but {len(trained[needed])} variants are swept",
+                remedy="Sweep over one at a time.",
+            )
+    template = replace(
+        _cell(config),
+        method=entry.name,
+        code=registry.code_digest(str(entry.folder), config.suite.protocol),
+        source=str(entry.folder),
+    )
+    for variant in choice.variants:
+        for seed in config.seeds:
+            upstream = {role: keys[needed, seed] for role, needed in entry.card.needs.items()}
+            cell = replace(template, seed=seed, config=variant.config, overrides=variant.overrides, upstream=upstream)
+            made.append(cell)
+            keys[entry.name, seed] = cell.key
+    return made
+
+
+def _rate(choice: Choice, tier: str, measured: Mapping[str, float]) -> float | None:
+    name = f"{choice.entry.name}/{tier}"
+    return measured[name] if name in measured else choice.entry.seconds_per_kimg(tier)
