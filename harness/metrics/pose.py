@@ -83,15 +83,12 @@ def pose_control(requested: Array, estimated: Array) -> dict[str, float]:
     offset = vector.angle()
     residual = _wrapped(est - sign * req - offset)
     unwrapped = req + sign * (residual + offset)
-    centred = req - req.mean()
-    varied = bool(req.amax() > req.amin())
-    slope = float((centred * unwrapped).sum() / centred.square().sum()) if varied else math.nan
     return {
         "resultant": float(vector.abs()),
         "sign": float(sign),
         "offset_deg": math.degrees(float(offset)),
         "mae_deg": math.degrees(float(residual.abs().mean())),
-        "slope": slope,
+        "slope": _slope(req, unwrapped),
     }
 
 
@@ -135,12 +132,13 @@ class PoseCorrelation:
 def pose_correlation(requested: Array, estimated: Array) -> PoseCorrelation:
     """Correlation of commanded and estimated angles over K latents x P poses; 0 for a generator that ignores the pose.
 
-    ``requested``: radians float [P], the poses of every latent; ``estimated``: radians float [K,P]. Pearson and Spearman
-    over all K P pairs; ``slope`` of the least-squares line without its sign (1 = full range). ``eta_squared`` = 1 - (mean over poses of the variance over latents) / (total variance): high
-    when the pose decides the estimate, also through a folded map; ``spread_deg`` = standard deviation over latents of a
-    latent's mean estimate: high when the latent carries the pose. ``mean_curve_deg`` = mean estimate per pose. Angles
-    are not unwrapped: meant for ranges below a full turn. Population variances. Constant requests or estimates
-    give NaN. Raises TooFew (P < 2), ShapeMismatch, EmptyInput, NonFinite.
+    ``requested``: radians float [P], the poses of every latent; ``estimated``: radians float [K,P]. Pearson and
+    Spearman over all K P pairs; ``slope`` of the least-squares line without its sign (1 = full range). ``eta_squared``
+    = 1 - (mean over poses of the variance over latents) / (total variance): high when the pose decides the estimate,
+    also through a folded map. ``spread_deg`` = standard deviation over latents of a latent's mean estimate: high when
+    the latent carries the pose. ``mean_curve_deg`` = mean estimate per pose. Population variances. Angles are not
+    unwrapped: meant for ranges below a full turn. Constant estimates give NaN correlations and slope 0, constant
+    requests NaN for all three. Raises TooFew (P < 2), ShapeMismatch, EmptyInput, NonFinite.
     """
     metric = "pose_correlation"
     req = float_array(requested, "requested", (None,), metric=metric).double().cpu()
@@ -148,19 +146,25 @@ def pose_correlation(requested: Array, estimated: Array) -> PoseCorrelation:
     if len(req) < 2:
         raise TooFew(f"requested has {len(req)} poses, expected at least 2", where=metric)
     x, y = req.expand_as(est).flatten(), est.flatten()
-    pearson = _pearson(x, y)
     ranks = (torch.from_numpy(rankdata(a.numpy())) for a in (x, y))
     total = float(y.var(correction=0))
     varies = bool(y.amax() > y.amin())
     curve = est.mean(0)
     return PoseCorrelation(
-        pearson=pearson,
+        pearson=_pearson(x, y),
         spearman=_pearson(*ranks),
-        slope=abs(pearson) * math.sqrt(total / float(x.var(correction=0))) if not math.isnan(pearson) else math.nan,
+        slope=abs(_slope(x, y)),
         eta_squared=float(curve.var(correction=0)) / total if varies else math.nan,
         spread_deg=math.degrees(float(est.mean(1).std(correction=0))),
         mean_curve_deg=torch.rad2deg(curve).numpy(),
     )
+
+
+def _slope(x: Tensor, y: Tensor) -> float:
+    if bool(x.amax() == x.amin()):
+        return math.nan
+    centred = x - x.mean()
+    return float((centred * (y - y.mean())).sum() / centred.square().sum())
 
 
 def _pearson(x: Tensor, y: Tensor) -> float:
