@@ -106,7 +106,7 @@ class ProgressiveDiscriminator(nn.Module):
         return self.final(x).flatten(1).float()
 
     def _deviation(self, x: Tensor) -> Tensor:
-        """Deviation within a group of consecutive images, averaged over features in float32, as one constant channel."""
+        """Deviation within a group of consecutive images, averaged over features in float32: one constant channel."""
         groups = math.gcd(self.minibatch_groups, len(x))
         grouped = x.float().view(-1, groups, *x.shape[1:])
         spread = (grouped.var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))

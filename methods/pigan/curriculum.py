@@ -11,7 +11,7 @@ from harness.types import ConfigError
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase: steps ``start`` <= step < ``end`` at ``resolution`` with at most ``batch`` images in ``splits`` parts."""
+    """Steps ``start`` <= step < ``end`` at ``resolution`` with at most ``batch`` images in ``splits`` parts."""
 
     resolution: int
     start: int
@@ -57,7 +57,7 @@ def phase_at(plan: Sequence[Phase], step: int) -> Phase:
 
 
 def fade(plan: Sequence[Phase], step: int, fade_steps: float, first: bool) -> float:
-    """Weight of the newest resolution, growing to 1 over ``fade_steps`` since it began; 1 in the first phase unless ``first``."""
+    """Weight of the newest resolution: grows to 1 over ``fade_steps``; always 1 in the first phase unless ``first``."""
     phase = phase_at(plan, step)
     if fade_steps <= 0 or (phase is plan[0] and not first):
         return 1.0

@@ -17,6 +17,7 @@ from methods.blocks.schedule import rate_factor, set_rate
 from methods.pigan.build import build_discriminator, build_generator, evaluation_rendering, training_rendering
 from methods.pigan.curriculum import Phase, fade, phase_at, phases
 from methods.pigan.loss import density_noise, latent_loss, pose_loss, top_k_fraction, top_k_generator_loss
+from methods.pigan.model import Generator
 
 if TYPE_CHECKING:
     from harness.types import Batch
@@ -27,7 +28,7 @@ POSE_SEED = 926
 
 
 class PiGAN:
-    """Generator = mapping network + FiLM-SIREN rendered by quadrature; discriminator = progressive CoordConv residual net."""
+    """Mapping network and FiLM-SIREN rendered by quadrature, against a progressive CoordConv discriminator."""
 
     stages: ClassVar[tuple[Stage, ...]] = (Stage(),)
 
@@ -46,7 +47,8 @@ class PiGAN:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
             self.generator = build_generator(config, data.prior).to(context.device)
-            self.discriminator = build_discriminator(config).to(context.device, memory_format=torch.channels_last)
+            self.discriminator = build_discriminator(config).to(context.device)
+        self.discriminator.to(memory_format=torch.channels_last)
         betas = (config.beta1, config.beta2)
         first = self.plan[0]
         self.g_optimiser = _adam(self.generator, first.g_lr, betas)
@@ -175,7 +177,7 @@ class PiGAN:
 
     @torch.no_grad()
     def sample(self, latents: Tensor, cameras: Cameras | None) -> Renders:
-        """Render the averaged generator at full resolution without jitter; depth is divided by opacity, ``far`` where empty."""
+        """Render the averaged generator at full resolution without jitter; depth is ``far`` where a ray hits nothing."""
         model = self.averages[0].module
         if cameras is None:
             generator = torch.Generator(self.context.device).manual_seed(POSE_SEED)
@@ -197,7 +199,7 @@ class PiGAN:
             torch.cat([view.opacity for view in views]),
         )
 
-    def _average_condition(self, model: nn.Module) -> tuple[Tensor, Tensor]:
+    def _average_condition(self, model: Generator) -> tuple[Tensor, Tensor]:
         if self._mean is None:
             generator = torch.Generator(self.context.device).manual_seed(MEAN_SEED)
             frequencies, phases_ = model.condition(self.latents(MEAN_SAMPLES, generator))

@@ -18,9 +18,9 @@ FORWARD = (0.0, 0.0, -1.0)  # the direction that a locked view always reports: t
 
 @dataclass(frozen=True)
 class Rendering:
-    """How to render: samples per ray (coarse, and as many ``fine`` ones placed by importance), quadrature, and whether
-    the field sees one fixed view direction. ``noise`` is the deviation added to raw densities. ``jitter`` moves samples at
-    random; with ``shared_jitter`` all images of a batch use the same moves, which lets points be culled."""
+    """How to render: samples per ray (``samples`` evenly spaced, ``fine`` more placed by importance), quadrature, and
+    whether the field sees one fixed view direction. ``noise`` is the deviation added to raw densities. With
+    ``shared_jitter`` all images of a batch move their samples alike, which lets points outside the ball be culled."""
 
     samples: int
     fine: int
