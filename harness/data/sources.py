@@ -1,0 +1,82 @@
+"""Where rows come from: the interface between a family of data and the cache that keeps them."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness.data.fields import Array, Storage
+from harness.types import DataSpec, digest_of
+
+SHARD_ROWS = 512  # 256 above 64 px
+
+
+class Source(Protocol):
+    """Produces the rows of a data set's splits; equal arguments give equal bytes."""
+
+    def rows(self, split: str) -> int:
+        """Number of samples of the split; raises DataError for a split that does not exist."""
+        ...
+
+    def storage(self, split: str) -> Mapping[str, Storage]:
+        """The fields kept for the split and how."""
+        ...
+
+    def shard_rows(self, split: str) -> int:
+        """Rows per shard."""
+        ...
+
+    def produce(self, split: str, first: int, count: int) -> dict[str, Array]:
+        """Rows ``first`` to ``first + count``, field by field in declared types."""
+        ...
+
+    def extras(self, split: str, first: int, count: int) -> dict[str, Array]:
+        """Arrays that are not one row per sample (meshes), for the same rows; concatenated along their first axis."""
+        ...
+
+    def schema(self, split: str) -> dict[str, Any]:
+        """What the index says about the split beyond its fields: factors, parts, keypoints (plain JSON)."""
+        ...
+
+    def code(self) -> str:
+        """Digest of the code that makes the rows; a cache made by other code is not reused."""
+        ...
+
+
+def open_source(spec: DataSpec) -> Source:
+    """The source of ``spec``'s family."""
+    from harness.data.objects_source import ObjectsSource
+
+    return ObjectsSource(spec)
+
+
+@lru_cache(maxsize=8)
+def code_digest(*modules: str) -> str:
+    """SHA-256 of the source of modules of this folder without comments, docstrings and layout."""
+    folder = Path(__file__).parent
+    return digest_of({name: _essence((folder / f"{name}.py").read_text()) for name in modules})
+
+
+def _essence(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if (
+            isinstance(body, list)
+            and body
+            and isinstance(body[0], ast.Expr)
+            and isinstance(body[0].value, ast.Constant)
+        ):
+            body[0] = ast.Pass()
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+
+
+def finite(arrays: Mapping[str, Array]) -> list[str]:
+    """Names of the arrays that hold NaN or infinity."""
+    return [name for name, values in arrays.items() if values.dtype.kind == "f" and not np.isfinite(values).all()]
