@@ -20,7 +20,7 @@ def decay_of_half_life(images: float, batch_size: int) -> float:
 
 
 class Ema(Generic[M]):
-    """An averaged copy of ``live``: ``average += (1 - d) (live - average)`` with d = min(decay, (1 + n) / (warmup + n)).
+    """An averaged copy of ``live``: ``average += (1 - d) (live - average)``, d = min(decay, (1 + n) / (warmup + n)).
 
     n is the number of updates so far, so that the random start is forgotten early; ``warmup`` 0 turns that off. Buffers
     (running statistics, counters) are copied, not averaged. ``module`` is in eval mode and needs no gradient.
