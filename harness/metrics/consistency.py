@@ -68,10 +68,10 @@ def reprojection_error(
 
     ``images`` float [N,3,H,W] in [-1,1]; ``depth`` z-depth [N,H,W], positive where opaque; ``pairs`` integer [P,2];
     ``opacity`` [N,H,W] in [0,1], None: opaque where depth is positive; q = 2 for ``norm="l2"``, 1 for ``"l1"``;
-    channels averaged. Visible: view l's depth at the landing point is within ``tau`` times the point's own depth there. Returns
-    ``value``, ``valid_fraction`` (mean share of foreground that counts) and ``n_skipped`` (pairs whose share is below
-    0.1); value is NaN when every pair is skipped. Raises UnknownOption, NonPositiveDepth, OutOfRange, ShapeMismatch,
-    EmptyInput, NonFinite.
+    channels averaged. Visible: view l's depth at the landing point is within ``tau`` times the point's own depth there.
+    Returns ``value``, ``valid_fraction`` (mean share of foreground that counts) and ``n_skipped`` (pairs whose share is
+    below 0.1); value is NaN when every pair is skipped. Raises UnknownOption, NonPositiveDepth, OutOfRange,
+    ShapeMismatch, EmptyInput, NonFinite.
     """
     metric = f"reproj_{'mse' if norm == 'l2' else norm}"
     if norm not in ("l1", "l2"):
