@@ -1,0 +1,198 @@
+"""The command line: verbs, help and exit codes. Everything heavy is imported inside the verb that needs it.
+
+Exit codes: 0 all done, 2 a command or input that cannot be used, 3 some cells failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from harness.types import ConfigError, HarnessError
+
+PROGRAM = "python -m harness"
+OK, USAGE, FAILED, INTERRUPTED = 0, 2, 3, 130
+
+_ABOUT = """Parallax trains reference implementations of 3D-aware image generators under equal budgets and scores them
+against exact ground truth.
+
+Start here:
+  {p} run suite=3d_aware tier=smoke      one minute, to see that everything works
+  {p} run suite=3d_aware                 the default comparison, one seed
+  {p} leaderboard suite=3d_aware         the table of everything finished
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors of the harness are one message on stderr."""
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _dispatch(argv: list[str]) -> int:
+    if argv and argv[0] in _VERBS:
+        return _VERBS[argv[0]][1](argv[1:])
+    if argv and not argv[0].startswith("-"):
+        from harness.cards import unknown
+
+        raise unknown("command", argv[0], _VERBS, "command line")
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        usage=f"{PROGRAM} VERB ...",
+        description=_ABOUT.format(p=PROGRAM),
+        epilog="verbs:\n"
+        + "\n".join(f"  {verb:<12}{text}" for verb, (text, _) in _VERBS.items())
+        + f"\n\n'{PROGRAM} VERB --help' says more about a verb.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"parallax-harness {_version()}")
+    parser.parse_args(argv)
+    parser.print_help()
+    return OK if argv else USAGE
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("parallax-harness")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message, where=self.prog, remedy=f"'{self.prog} --help' shows the usage.")
+
+
+def _parser(verb: str, about: str, words: str = "key=value", example: str = "") -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog=f"{PROGRAM} {verb}",
+        description=about,
+        epilog=example and f"examples:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("words", nargs="*", metavar=words)
+    return parser
+
+
+# ------------------------------------------------------------------------------------------------------- verbs
+_RUN_EXAMPLES = f"""  {PROGRAM} run suite=3d_aware methods=[hologan] seeds=3 tier=micro device=cuda hologan.identity_weight=0
+  {PROGRAM} run suite=3d_aware methods=[hologan] hologan.train_rotation=random,none seeds=5 budget=claims
+  {PROGRAM} run suite=3d_aware methods=[hologan,path/to/my_method] executor=processes workers=2
+
+keys:
+  suite=NAME          which comparison          methods=[a,b,path]   names or folders with a card.yaml
+  tier=TIER           smoke micro small paper   seeds=3 or [1,5]     a count or a list
+  budget=NAME|IMAGES  training images per cell  references=[...]     floor and oracle rows
+  METHOD.KEY=VALUE    change a preset; several values make one variant each
+  data=NAME data.options.KEY=VALUE root=DIR     other samples, or a folder of pictures
+  settings.KEY=VALUE  what the protocol reads   precision=auto       auto fp32 bf16
+  device=auto         auto cpu cuda cuda:1      executor=local       local processes slurm ray
+  workers=2 threads=1 processes, threads each   rerun=failed         failed never stale score
+  store=DIR cache=DIR out=DIR                   results, data sets, tables"""
+
+
+def _run(argv: list[str]) -> int:
+    parser = _parser("run", "Train and score every cell of a suite, then write its leaderboard.", example=_RUN_EXAMPLES)
+    parser.add_argument("--dry-run", action="store_true", help="show the plan with its expected cost and stop")
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.running import session
+
+    return session.run(arguments.words, dry_run=arguments.dry_run)
+
+
+def _plan(argv: list[str]) -> int:
+    parser = _parser("plan", "Show the cells a run would work on, and what they cost.", example=_RUN_EXAMPLES)
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.running import session
+
+    return session.run(arguments.words, dry_run=True)
+
+
+def _leaderboard(argv: list[str]) -> int:
+    parser = _parser(
+        "leaderboard",
+        "Write metrics.csv, leaderboard.csv and leaderboard.md of everything finished, and show the table.",
+        example=f"  {PROGRAM} leaderboard suite=3d_aware\n  {PROGRAM} leaderboard suite=3d_aware tier=small out=results",
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import leaderboard
+
+    return leaderboard(arguments.words)
+
+
+def _list(argv: list[str]) -> int:
+    parser = _parser("list", "List methods, suites and protocols.", words="methods|suites|protocols")
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import listing
+
+    return listing(arguments.words)
+
+
+def _data(argv: list[str]) -> int:
+    parser = _parser(
+        "data",
+        "Build, verify or preview the samples of a suite; the keys are those of 'run'.",
+        words="build|verify|preview key=value",
+        example=f"  {PROGRAM} data build suite=3d_aware workers=2\n"
+        f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png",
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import data
+
+    return data(arguments.words)
+
+
+def _check(argv: list[str]) -> int:
+    parser = _parser("check", "Run the conformance tests on method folders.", words="FOLDER|NAME")
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.conformance import report
+
+    return report(arguments.words)
+
+
+def _score(argv: list[str]) -> int:
+    parser = _parser(
+        "score",
+        "Score samples you already have, without training.",
+        words="generation key=value",
+        example=f"  {PROGRAM} score generation real=DIR fake=DIR features=pixels",
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import score
+
+    return score(arguments.words)
+
+
+def _replay(argv: list[str]) -> int:
+    parser = _parser("replay", "Repeat the failing step of a failed cell from its bundle.", words="BUNDLE")
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import replay
+
+    return replay(arguments.words)
+
+
+_VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "run": ("train and score a suite, then write its leaderboard", _run),
+    "plan": ("the cells of a run and their cost, without running", _plan),
+    "leaderboard": ("write and show the tables of everything finished", _leaderboard),
+    "list": ("methods, suites and protocols", _list),
+    "data": ("build, verify or preview the samples of a suite", _data),
+    "check": ("conformance tests for a method folder of your own", _check),
+    "score": ("score samples you already have", _score),
+    "replay": ("repeat the failing step of a failed cell", _replay),
+}
