@@ -27,7 +27,7 @@ def draw(generator: np.random.Generator, side: int, kinds: Sequence[str], horizo
     first, second = hsv(hue, low[0], low[1]), hsv(hue + other, low[2], low[3])
     angle, cells = generator.uniform(0, 2 * np.pi), int(generator.integers(4, 9))
     waves = Waves(generator, 0.5, 2.5)
-    grid = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / side
+    grid: Float = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
     if kind == "solid":
         return np.broadcast_to(first, (side, side, 3))
     if kind == "gradient":

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,17 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from harness import atomic
 from harness.data import shards
 from harness.data.fields import Array, pack
 from harness.data.sources import finite, open_source
 from harness.data.splits import CORE
 from harness.data.views import INDEX, Dataset, Split, check_file
+from harness.leases import Busy, Lease
 from harness.types import DataError, DataSpec, canonical_json, digest_of
 
 FORMAT = 1  # of the files on disk
+SHARDS = "shards"  # subfolder of an unfinished split
 POLL_SECONDS = 0.2
 Progress = Callable[[str, int, int], None]
 """Called with the split's name, the rows done and the rows in all."""
@@ -33,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Report:
-    """What ``verify`` found: ``checked`` files, ``problems`` in words (empty: all is well), content digest per split."""
+    """What ``verify`` found: number of files ``checked``, ``problems`` in words (none: all is well), digest per split."""
 
     checked: int
     problems: tuple[str, ...]
@@ -48,11 +51,12 @@ def default_cache() -> Path:
 def split_folder(spec: DataSpec, cache: Path, split: str) -> Path:
     """Where a split is kept: shared by all specs that differ in the sizes of other splits only."""
     source = open_source(spec)
-    recipe = asdict(spec)
-    for part in ("root", "splits"):
-        recipe.pop(part)
-    place = f"{spec.version}-{digest_of(recipe)[:8]}-{source.code()[:8]}"
+    place = f"{spec.version}-{_recipe(spec)[:8]}-{source.code()[:8]}"
     return cache / spec.name / place / f"{split}-{source.rows(split)}"
+
+
+def _recipe(spec: DataSpec) -> str:
+    return digest_of({name: value for name, value in asdict(spec).items() if name not in ("root", "splits")})
 
 
 def open_dataset(spec: DataSpec, cache: Path, *, workers: int = 1, progress: Progress | None = None) -> Dataset:
@@ -141,15 +145,16 @@ def _rows(spec: DataSpec, split: str, first: int, count: int) -> dict[str, Array
 
 def make_shard(spec: DataSpec, split: str, folder: Path, number: int) -> bool:
     """Make one shard unless another process is at it; returns whether the shard exists now."""
-    source, place = open_source(spec), folder / "shards"
-    with shards.claim(place / f"{number:05d}.claim") as mine:
-        if not mine:
-            return False
-        if shards.read_stamp(place, number) is None:
-            shards.drop_shard(place, number)
-            first = number * source.shard_rows(split)
-            count = min(source.shard_rows(split), source.rows(split) - first)
-            shards.write_shard(place, number, first, _rows(spec, split, first, count))
+    source, place = open_source(spec), folder / SHARDS
+    try:
+        with Lease(place / f"{number:05d}.lease"):
+            if shards.read_stamp(place, number) is None and not _finished(folder):
+                shards.drop_shard(place, number)
+                first = number * source.shard_rows(split)
+                count = min(source.shard_rows(split), source.rows(split) - first)
+                shards.write_shard(place, number, first, _rows(spec, split, first, count))
+    except Busy:
+        return False
     return True
 
 
@@ -159,10 +164,7 @@ def _build_split(spec: DataSpec, split: str, folder: Path, workers: int, progres
     count = -(-rows // size)
     if rows < 1:
         raise DataError("a split needs at least one row", where=f"{spec.name} {split}")
-    place = folder / "shards"
-    with shards.disk_errors(folder):
-        place.mkdir(parents=True, exist_ok=True)
-    shards.sweep(place)
+    place = folder / SHARDS
     with _maker(workers) as make:
         while not _finished(folder):
             missing = [number for number in range(count) if shards.read_stamp(place, number) is None]
@@ -202,15 +204,16 @@ def _maker(workers: int) -> Iterator[Maker]:
 
 def _finish(spec: DataSpec, split: str, folder: Path, count: int) -> None:
     """Check all shards, join them into one file per field and write the index; damaged shards are dropped."""
-    source, place = open_source(spec), folder / "shards"
-    with shards.claim(place / "join.claim") as mine:
-        if not mine or _finished(folder):
+    source, place = open_source(spec), folder / SHARDS
+    with suppress(Busy), Lease(place / "join.lease"):
+        if _finished(folder):
             return
         broken = [number for number in range(count) if shards.damaged(place, number)]
         for number in broken:
             shards.drop_shard(place, number)
         if broken:
             return
+        atomic.sweep(folder)
         stamp = shards.read_stamp(place, 0)
         assert stamp is not None
         files = {name: shards.join(place, count, name, folder / f"{name}.npy") for name in stamp["files"]}
@@ -219,12 +222,11 @@ def _finish(spec: DataSpec, split: str, folder: Path, count: int) -> None:
             "name": spec.name,
             "split": split,
             "rows": source.rows(split),
-            "recipe": spec.recipe_digest,
+            "recipe": _recipe(spec),
             "content": digest_of({name: entry["sha256"] for name, entry in files.items()}),
             "storage": dict(source.storage(split)),
             "files": files,
             "platform": f"{platform.system()}-{platform.machine()}-numpy{np.__version__}",
             **source.schema(split),
         }
-        with shards.disk_errors(folder):
-            shards.write_atomic(folder / INDEX, canonical_json(index).encode())
+        atomic.write_bytes(folder / INDEX, canonical_json(index).encode())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 
-from harness.priors import named_prior
 from harness.data.objects import CLASSES
 from harness.data.splits import RESOLUTIONS, TIERS, VIEWS, sizes
+from harness.priors import named_prior
 from harness.types import ConfigError, DataSpec, PosePrior, Tier
 
 VERSION = "1"  # of the procedural family: raise it when a recipe changes the pictures

@@ -119,7 +119,9 @@ def ellipsoid(
 
 @lru_cache(maxsize=1)
 def _unit_box() -> Mesh:
-    vertices, normals, faces = [], [], []
+    vertices: list[Array] = []
+    normals: list[Array] = []
+    faces: list[Faces] = []
     for axis in range(3):
         for side in (-1.0, 1.0):
             corners = np.zeros((4, 3))
@@ -128,11 +130,11 @@ def _unit_box() -> Mesh:
             corners[:, (axis + 2) % 3] = [-1, -1, 1, 1]
             normal = np.zeros((4, 3))
             normal[:, axis] = side
-            faces.append(np.array([[0, 1, 2], [0, 2, 3]]) + 4 * len(vertices))
+            faces.append(np.array([[0, 1, 2], [0, 2, 3]], np.int32) + 4 * len(vertices))
             vertices.append(corners)
             normals.append(normal)
     stacked = np.concatenate(vertices)
-    return Mesh(stacked, np.concatenate(normals), stacked, np.concatenate(faces).astype(np.int32))
+    return Mesh(stacked, np.concatenate(normals), stacked, np.concatenate(faces))
 
 
 def box(centre: ArrayLike, half: ArrayLike, *, taper: float = 1.0, rotation: Array | None = None) -> Mesh:

@@ -95,7 +95,7 @@ def factor_units(spec: DataSpec, split: str, index: int) -> tuple[dict[str, floa
 
 
 def _moved(factor: Factor, unit: float, generator: np.random.Generator) -> float:
-    """Another uniform number for the same factor, a quarter to three quarters of the range away, or another category."""
+    """Another uniform number for the same factor: a quarter to three quarters of the range away, or another category."""
     if factor.kind != "category":
         return float((unit + generator.uniform(0.25, 0.75)) % 1.0)
     present, edges = int(factor.value(unit)), np.concatenate([[0.0], np.cumsum(factor.weights)])
@@ -133,8 +133,11 @@ def draw_angles(prior: PosePrior, generator: np.random.Generator) -> tuple[float
 
 
 def grid_angles(prior: PosePrior, views: int, number: int) -> tuple[float, float]:
-    """Pose ``number`` of a multi-view grid: all-round priors get 12 azimuths by elevations from 0 to 20 degrees, frontal
-    ones 6 azimuths by elevations inside the prior (two standard deviations where it is Gaussian)."""
+    """Pose ``number`` of a multi-view grid of ``views``.
+
+    All-round priors get 12 azimuths by elevations from 0 to 20 degrees, frontal ones 6 azimuths by elevations inside
+    the prior (within two standard deviations where it is Gaussian).
+    """
     round_about = prior.azimuth[1] >= np.pi - 1e-6
     columns = min(views, 12 if round_about and views >= 12 else 6)
     rows = -(-views // columns)

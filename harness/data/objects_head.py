@@ -138,7 +138,7 @@ class Head:
             add(ear, EAR)
         add(meshes.ellipsoid(nose, [1.3 * size, size, size], rows=9, columns=14), SNOUT)
         mouth = self.surface(0, f["snout_height"] - 0.20, 1.0)
-        points = np.stack([eye + [0, 0, radius] for eye in eyes] + [mouth])
+        points = np.stack([*(eye + np.array([0, 0, radius]) for eye in eyes), mouth])
         points = np.concatenate([points, *(_ear_points(ear, side) for ear, side in zip(ears, (1, -1), strict=True))])
         return (points * scale) @ turn.T + np.asarray(offset)
 

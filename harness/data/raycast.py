@@ -29,7 +29,7 @@ def _open3d() -> Any:
         raise MissingAsset(
             f"open3d cannot be loaded ({error})",
             where="rendering of procedural objects",
-            remedy="Install 'open3d' and 'libusb-package', or build the data on another machine and copy the cache here.",
+            remedy="Install 'open3d' and 'libusb-package', or build the data elsewhere and copy the cache here.",
         ) from error
     return open3d
 

@@ -35,8 +35,8 @@ Paint = Callable[[Surface], tuple[Float, NDArray[np.uint8]]]
 class Solid:
     """An object inside the unit sphere around the origin, front towards +Z.
 
-    ``vertices``, ``normals``, ``canonical`` float32 [V,3]; ``faces`` uint32 [F,3]; ``part`` and ``primitive`` uint8 [F];
-    ``keypoints`` float32 [P,3]; ``scale`` is the factor from the builder's units.
+    ``vertices``, ``normals``, ``canonical`` float32 [V,3]; ``faces`` uint32 [F,3]; ``part`` and ``primitive`` uint8
+    [F]; ``keypoints`` float32 [P,3]; ``scale`` is the factor from the builder's units.
     """
 
     vertices: Float
@@ -109,10 +109,11 @@ def with_hat(solid: Solid, part: int, generator: np.random.Generator) -> Solid:
     """``solid`` with a brightly coloured hat of its own part id on its highest point near the mirror plane."""
     middle = solid.vertices[np.abs(solid.vertices[:, 0]) < 0.1]
     top = middle[middle[:, 1].argmax()].astype(np.float64)
+    base = top - np.array([0, 0.06, 0])
     width, height = generator.uniform((0.16, 0.18), (0.26, 0.34))
     colour = hsv(generator.random(), 0.85, 0.85)
-    crown = frustum(top - [0, 0.06, 0], top + [0, height, 0], width, width * generator.uniform(0.1, 0.9), 16)
-    brim = frustum(top - [0, 0.06, 0], top - [0, 0.02, 0], width * 1.6, width * 1.6, 18)
+    crown = frustum(base, top + np.array([0, height, 0]), width, width * generator.uniform(0.1, 0.9), 16)
+    brim = frustum(base, top - np.array([0, 0.02, 0]), width * 1.6, width * 1.6, 18)
     hat = joined([crown, brim])
     below = solid.paint
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from harness.codedigest import source_digest
 from harness.data.fields import Array, Storage
 from harness.types import DataSpec, digest_of
 
@@ -60,21 +59,7 @@ def open_source(spec: DataSpec) -> Source:
 def code_digest(*modules: str) -> str:
     """SHA-256 of the source of modules of this folder without comments, docstrings and layout."""
     folder = Path(__file__).parent
-    return digest_of({name: _essence((folder / f"{name}.py").read_text()) for name in modules})
-
-
-def _essence(source: str) -> str:
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if (
-            isinstance(body, list)
-            and body
-            and isinstance(body[0], ast.Expr)
-            and isinstance(body[0].value, ast.Constant)
-        ):
-            body[0] = ast.Pass()
-    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()
+    return digest_of({name: source_digest((folder / f"{name}.py").read_text(encoding="utf-8")) for name in modules})
 
 
 def finite(arrays: Mapping[str, Array]) -> list[str]:

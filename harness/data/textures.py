@@ -46,7 +46,7 @@ class Waves:
         return np.cos(points @ self.vectors.T + self.phases).sum(-1) * np.float32(np.sqrt(2 / len(self.phases)))
 
     def plane(self, x: Float, y: Float) -> Float:
-        """The noise on the grid of ``x`` [W] and ``y`` [H] at z = 0 as [H,W]: cos(a + b) separates into two products."""
+        """The noise on the grid of ``x`` [W] and ``y`` [H] at z = 0, [H,W]: cos(a + b) separates into two products."""
         a = np.outer(y, self.vectors[:, 1]) + self.phases
         b = np.outer(self.vectors[:, 0], x)
         field = np.cos(a) @ np.cos(b) - np.sin(a) @ np.sin(b)

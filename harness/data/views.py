@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.atomic import sha256_of
 from harness.data.factors import Factor
 from harness.data.fields import Array, unpack
-from harness.data.shards import file_digest
 from harness.types import DataError, DataSpec, digest_of
 
 INDEX = "index.json"
@@ -21,7 +21,7 @@ INDEX = "index.json"
 
 @lru_cache(maxsize=256)
 def _digest_of_state(path: Path, size: int, modified: int) -> str:
-    return file_digest(path)
+    return sha256_of(path)
 
 
 class View(Mapping[str, Array]):
@@ -121,7 +121,7 @@ class Split:
         return unpack(self._file(name), storage, radius)
 
     def mesh(self, identity: int) -> dict[str, Array]:
-        """Mesh of one identity of a multi-view split: ``vertices``, ``normals`` [V,3], ``faces`` [F,3], ``parts`` [F]."""
+        """Mesh of one identity: ``vertices``, ``normals`` [V,3], ``faces`` [F,3], ``parts`` [F]; multi-view splits only."""
         if "mesh_counts" not in self.index["files"]:
             raise DataError("no meshes are kept in this split", where=self.where, remedy="Use split 'multiview'.")
         if not 0 <= identity < len(self._mesh_starts) - 1:
