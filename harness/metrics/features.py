@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Self
 
@@ -125,9 +127,9 @@ def feature_space(
     """Return a feature space by name.
 
     ``pixels``: the image itself at 32 x 32, values in [0,1]. ``random``: an untrained convolutional net of fixed
-    weights, 64-d. ``inception``: the pool features (2048-d) of FID's Inception v3 through torch-fidelity; ``weights`` is
-    its file or folder. ``resize`` is the protocol that brings images to the input size. Raises MissingAsset when the
-    weights or the package are not on this machine, UnknownOption for another name.
+    weights, 64-d. ``inception``: the pool features (2048-d) of FID's Inception v3 through torch-fidelity; ``weights``
+    is its file or folder. ``resize`` is the protocol that brings images to the input size. Raises MissingAsset when
+    the weights or the package are not on this machine, UnknownOption for another name.
     """
     match name:
         case "pixels":
@@ -159,8 +161,8 @@ def feature_space(
     raise UnknownOption(
         f"unknown feature space {name!r}",
         where="feature_space",
-        nearest=("inception", "pixels", "random"),
-        remedy="Space proc-v1 belongs to a data set: open its judges.",
+        nearest=get_close_matches(name, ("inception", "pixels", "random"), 1, 0.0),
+        remedy="Known: inception, pixels, random. Space proc-v1 belongs to a data set: open its judges.",
     )
 
 
@@ -191,7 +193,7 @@ def _random_network() -> nn.Sequential:
     widths = (32, 64, 96, 128)
     with torch.device("meta"):
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1), nn.LeakyReLU(0.1)]
-        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+        for inputs, outputs in pairwise(widths):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.1)]
         network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * 16, 64))
     network.to_empty(device="cpu")
