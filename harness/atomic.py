@@ -55,9 +55,7 @@ def write_error(path: Path, error: OSError) -> StoreError:
             remedy="Free some space and give the same command again: what was finished is kept.",
         )
     reason = error.strerror or str(error)
-    return StoreError(
-        f"cannot be written: {reason}", where=str(path), remedy="Check the folder's owner and free space."
-    )
+    return StoreError(f"cannot be written: {reason}", where=str(path), remedy="Check the folder's owner.")
 
 
 def sweep(folder: Path) -> None:

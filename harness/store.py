@@ -183,7 +183,7 @@ class Store:
             return None
 
     def damage(self, key: str, stage: StageName) -> str:
-        """What is wrong with a finished stage's files, empty for nothing: each must exist and have its stamped SHA-256."""
+        """What is wrong with a stage's files, empty for nothing: each must exist and fit its stamped SHA-256."""
         seal = self.seal(key, stage)
         if seal is None:
             return f"the stamp of stage {stage} is missing or damaged"
@@ -200,19 +200,18 @@ class Store:
         folder = self.folder(key)
         cell = read_cell(folder / "cell.json", key)
         ending = self.ending(key)
-        shared = {"cell": cell, "key": key, "folder": folder}
-        extra = {"env": self._optional(folder / "env.json"), "cost": self._optional(folder / "cost.json")}
+        known: dict[str, Any] = {"cell": cell, "key": key, "folder": folder}
+        known |= {"env": self._optional(folder / "env.json"), "cost": self._optional(folder / "cost.json")}
         status = self.status(key)
         if status != "done":
-            return StoredResult(**shared, **extra, status=status, reason=str(ending.get("reason", "")))
+            return StoredResult(**known, status=status, reason=str(ending.get("reason", "")))
         seal = self.seal(key, "score")
         try:
             if seal is None or RESULT not in seal.files:
                 raise StoreError("has no valid stamp", where=str(folder / RESULT), remedy=_REDO)
             result = from_json(folder / RESULT, seal.files[RESULT])
             return StoredResult(
-                **shared,
-                **extra,
+                **known,
                 status="done",
                 metrics={name: from_number(value) for name, value in result["metrics"].items()},
                 notes=result["notes"],
@@ -223,10 +222,10 @@ class Store:
             )
         except (StoreError, KeyError, AttributeError) as error:
             reason = str(error) if isinstance(error, StoreError) else f"{folder / RESULT} lacks {error}. {_REDO}"
-            return StoredResult(**shared, **extra, status="corrupt", reason=reason)
+            return StoredResult(**known, status="corrupt", reason=reason)
 
     def results(self, report: Callable[[StoreError], None] | None = None) -> Iterator[StoredResult]:
-        """Every recorded cell, sorted by key; unreadable folders go to ``report`` (default: a warning) and are left out."""
+        """Every recorded cell, by key; the error of an unreadable folder goes to ``report`` (default: a warning)."""
         for key in self.keys():
             try:
                 result = self.read(key)
