@@ -10,7 +10,8 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class DataSpec:
     def family(self) -> str:
         return self.name.split("/")[0]
 
-    @property
+    @cached_property
     def recipe_digest(self) -> str:
         """SHA-256 of the canonical JSON of the recipe; a path on this machine is not part of it."""
         recipe = asdict(self)
@@ -267,14 +268,11 @@ class Cell:
             return self.method
         return f"{self.method}[{','.join(f'{k}={v}' for k, v in sorted(self.overrides.items()))}]"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """SHA-256 over everything but the code digest and local paths; see ``Store`` for how code ages a result."""
-        parts = asdict(self)
-        parts.pop("source")
-        parts.pop("code")
-        parts["data"] = self.data.recipe_digest
-        return digest_of(parts)
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("source", "code")}
+        return digest_of({**parts, "budget": asdict(self.budget), "data": self.data.recipe_digest})
 
 
 @dataclass(frozen=True)

@@ -101,8 +101,9 @@ def _method_cells(
     trained: Mapping[str, tuple[Variant, ...]],
     keys: dict[tuple[str, int], str],
 ) -> list[Cell]:
-    entry, made = choice.entry, []
-    for role, needed in entry.card.needs.items():
+    entry, made = choice.entry, list[Cell]()
+    needs = {role: registry.find(needed).name for role, needed in entry.card.needs.items()}
+    for role, needed in needs.items():
         if len(trained[needed]) != 1:
             raise ConfigError(
                 f"{entry.name} needs one {needed} as its {role}, but {len(trained[needed])} variants are swept",
@@ -116,7 +117,7 @@ def _method_cells(
     )
     for variant in choice.variants:
         for seed in config.seeds:
-            upstream = {role: keys[needed, seed] for role, needed in entry.card.needs.items()}
+            upstream = {role: keys[needed, seed] for role, needed in needs.items()}
             cell = replace(template, seed=seed, config=variant.config, overrides=variant.overrides, upstream=upstream)
             made.append(cell)
             keys[entry.name, seed] = cell.key
