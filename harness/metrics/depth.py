@@ -198,7 +198,7 @@ def _normals(depth: Tensor, k: Tensor) -> Tensor:
     x = (u - k[:, 0, 2, None, None] - k[:, 0, 1, None, None] * y[..., None]) / k[:, 0, 0, None, None]
     points = torch.stack((x * depth, y[..., None] * depth, depth), dim=-1)
     along_x = points[:, 1:-1, 2:] - points[:, 1:-1, :-2]
-    along_y = points[:, 2:, 1:-1] - points[:-2, 1:-1]
+    along_y = points[:, 2:, 1:-1] - points[:, :-2, 1:-1]
     normal = torch.nn.functional.normalize(torch.linalg.cross(along_y, along_x), dim=-1, eps=1e-300)
     away = (normal * points[:, 1:-1, 1:-1]).sum(-1, keepdim=True) > 0
     hit = depth > 0
