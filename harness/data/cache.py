@@ -36,7 +36,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Report:
-    """What ``verify`` found: number of files ``checked``, ``problems`` in words (none: all is well), digest per split."""
+    """What ``verify`` found: files ``checked``, ``problems`` in words (none: all is well), digest per split."""
 
     checked: int
     problems: tuple[str, ...]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import backgrounds, objects_head, shading
+from harness.data import backgrounds, objects_car, objects_chair, objects_creature, objects_head, shading
 from harness.data.factors import FACTOR_GROUPS, Factor, units, values, widened
 from harness.data.randomness import Group, stream
 from harness.data.solids import Solid, lopsided, with_hat
@@ -32,15 +33,15 @@ class ObjectClass:
     build: Callable[[Mapping[str, float], np.random.Generator], Solid]
 
 
+def _class(name: str, module: ModuleType) -> ObjectClass:
+    return ObjectClass(name, module.FACTORS, module.PARTS, module.KEYPOINTS, module.MIRROR, module.build)
+
+
 CLASSES: dict[str, ObjectClass] = {
-    "head": ObjectClass(
-        "head",
-        objects_head.FACTORS,
-        objects_head.PARTS,
-        objects_head.KEYPOINTS,
-        objects_head.MIRROR,
-        objects_head.build,
-    ),
+    "car": _class("car", objects_car),
+    "head": _class("head", objects_head),
+    "creature": _class("creature", objects_creature),
+    "chair": _class("chair", objects_chair),
 }
 
 
@@ -95,7 +96,7 @@ def factor_units(spec: DataSpec, split: str, index: int) -> tuple[dict[str, floa
 
 
 def _moved(factor: Factor, unit: float, generator: np.random.Generator) -> float:
-    """Another uniform number for the same factor: a quarter to three quarters of the range away, or another category."""
+    """Another number for the same factor: a quarter to three quarters of the range away, or another category."""
     if factor.kind != "category":
         return float((unit + generator.uniform(0.25, 0.75)) % 1.0)
     present, edges = int(factor.value(unit)), np.concatenate([[0.0], np.cumsum(factor.weights)])
@@ -152,8 +153,11 @@ def grid_angles(prior: PosePrior, views: int, number: int) -> tuple[float, float
     ] * upward
 
 
-def scenario(spec: DataSpec, split: str, index: int) -> Scenario:
-    """Draw one sample's factors, pose, light and background; each group has its own random stream."""
+def scenario(spec: DataSpec, split: str, index: int, angles: tuple[float, float] | None = None) -> Scenario:
+    """Draw one sample's factors, pose, light and background; each group has its own random stream.
+
+    ``angles`` replaces azimuth and elevation.
+    """
     alteration = ALTERATIONS.get(split, Alteration())
     prior, identity = spec.prior, _identity(spec, split, index)
     assert prior is not None
@@ -167,6 +171,7 @@ def scenario(spec: DataSpec, split: str, index: int) -> Scenario:
     else:
         number = index % 2 if split == "pairs" else 0
         azimuth, elevation = draw_angles(prior, pose)
+    azimuth, elevation = angles or (azimuth, elevation)
     radius = prior.radius * pose.uniform(*alteration.radius)
     centre = 0.5 + pose.uniform(-alteration.shift, alteration.shift, 2)
     view = shading.View(camera_matrix(azimuth, elevation, radius), prior.fov, (float(centre[0]), float(centre[1])))
@@ -216,12 +221,21 @@ def build_solid(spec: DataSpec, split: str, index: int) -> Solid:
     return solid
 
 
-def sample(spec: DataSpec, split: str, index: int, fields: Collection[str], solid: Solid | None = None) -> Record:
+def sample(
+    spec: DataSpec,
+    split: str,
+    index: int,
+    fields: Collection[str],
+    *,
+    solid: Solid | None = None,
+    angles: tuple[float, float] | None = None,
+) -> Record:
     """Render sample ``index`` of ``split``: a record with the wanted ``fields`` in their declared types.
 
-    ``solid`` saves rebuilding the object when several views of one identity are rendered.
+    ``solid`` saves rebuilding the object when several views of one identity are rendered; ``angles`` replaces the
+    pose's azimuth and elevation.
     """
-    scene = scenario(spec, split, index)
+    scene = scenario(spec, split, index, angles)
     solid = solid or build_solid(spec, split, index)
     view, light = scene.view, scene.light
     picture = shading.render(solid, view, light, scene.background, spec.resolution)
@@ -275,5 +289,5 @@ def samples(spec: DataSpec, split: str, first: int, count: int, fields: Collecti
             continue
         if known is None or known[0] != identity:
             known = identity, build_solid(spec, split, index)
-        rows.append(sample(spec, split, index, fields, known[1]))
+        rows.append(sample(spec, split, index, fields, solid=known[1]))
     return {name: np.stack([row[name] for row in rows]) for name in fields}

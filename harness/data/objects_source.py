@@ -16,7 +16,7 @@ from harness.types import DataError, DataSpec
 # Every module that can change a pixel.
 _CODE = (
     "randomness", "factors", "meshes", "raycast", "textures", "solids", "backgrounds", "shading", "splits", "objects",
-    "objects_head",
+    "objects_head", "objects_creature", "objects_car", "objects_chair",
 )  # fmt: skip
 
 

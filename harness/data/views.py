@@ -121,7 +121,7 @@ class Split:
         return unpack(self._file(name), storage, radius)
 
     def mesh(self, identity: int) -> dict[str, Array]:
-        """Mesh of one identity: ``vertices``, ``normals`` [V,3], ``faces`` [F,3], ``parts`` [F]; multi-view splits only."""
+        """Mesh of one identity of ``multiview``: ``vertices``, ``normals`` [V,3], ``faces`` [F,3], ``parts`` [F]."""
         if "mesh_counts" not in self.index["files"]:
             raise DataError("no meshes are kept in this split", where=self.where, remedy="Use split 'multiview'.")
         if not 0 <= identity < len(self._mesh_starts) - 1:

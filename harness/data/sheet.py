@@ -1,0 +1,83 @@
+"""Contact sheets: what a data set looks like, for the eye of a reviewer."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from harness.data import objects
+from harness.types import DataSpec
+
+Picture = NDArray[np.uint8]
+PALETTE: Picture = np.array(
+    [(26, 26, 26)]
+    + [[round(255 * c) for c in colorsys.hsv_to_rgb(k * 0.381 % 1, 0.75, 0.95 - 0.12 * (k % 3))] for k in range(1, 64)],
+    np.uint8,
+)
+_COLUMNS, _GAP = 8, 2
+
+
+def tiled(images: Sequence[Picture], columns: int, scale: int = 1) -> Picture:
+    """Images of one size [H,W,3] in rows of ``columns`` on white, enlarged by whole pixels."""
+    height, width = (side * scale for side in images[0].shape[:2])
+    rows = -(-len(images) // columns)
+    canvas = np.full((rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3), 255, np.uint8)
+    for k, image in enumerate(images):
+        top, left = (
+            _GAP + place * (side + _GAP) for place, side in zip(divmod(k, columns), (height, width), strict=True)
+        )
+        canvas[top : top + height, left : left + width] = image.repeat(scale, 0).repeat(scale, 1)
+    return canvas
+
+
+def normal_colours(normal: NDArray[np.float32]) -> Picture:
+    """Camera-frame normals [H,W,3] as colours ((x, -y, -z) + 1) / 2; none is black."""
+    shown = (normal * np.array([1, -1, -1]) + 1) * 127.5
+    return np.where((normal != 0).any(-1, keepdims=True), np.rint(shown), 0).astype(np.uint8)
+
+
+def depth_greys(depth: NDArray[np.float32]) -> Picture:
+    """z-depth [H,W] as grey, near is bright; none is black."""
+    seen = depth > 0
+    low, high = (depth[seen].min(), depth[seen].max()) if seen.any() else (0.0, 1.0)
+    grey = np.where(seen, 255 - 205 * (depth - low) / max(high - low, 1e-6), 0)
+    return np.repeat(np.rint(grey).astype(np.uint8)[..., None], 3, -1)
+
+
+def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | None = None) -> Picture:
+    """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3]."""
+    assert spec.prior is not None
+    size = scale or max(1, 128 // spec.resolution)
+    shown = [objects.sample(spec, split, k, ("image",))["image"] for k in range(samples)]
+    reach = min(spec.prior.azimuth[1] * (2 if spec.prior.kind == "gauss" else 1), np.pi * (1 - 1 / _COLUMNS))
+    rows: list[list[Picture]] = [[], [], [], []]
+    solid = objects.build_solid(spec, split, 3)
+    for azimuth in np.linspace(-reach, reach, _COLUMNS):
+        angles = (spec.prior.azimuth[0] + float(azimuth), spec.prior.elevation[0])
+        fields = ("image", "label", "normal", "depth")
+        record = objects.sample(spec, split, 3, fields, solid=solid, angles=angles)
+        turned = (
+            record["image"],
+            PALETTE[record["label"]],
+            normal_colours(record["normal"]),
+            depth_greys(record["depth"]),
+        )
+        for row, picture in zip(rows, turned, strict=True):
+            row.append(picture)
+    return tiled([*shown, *(picture for row in rows for picture in row)], _COLUMNS, size)
+
+
+def write_sheet(spec: DataSpec, path: Path) -> None:
+    """Write the contact sheet of ``spec`` as a PNG with the recipe's digest printed below it."""
+    picture = sheet(spec)
+    caption = f"{spec.name} v{spec.version}, {spec.resolution} px, recipe {spec.recipe_digest[:16]}"
+    canvas = Image.new("RGB", (picture.shape[1], picture.shape[0] + 14), "white")
+    canvas.paste(Image.fromarray(picture))
+    ImageDraw.Draw(canvas).text((4, picture.shape[0] + 1), caption, fill="black")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(path, optimize=True)
