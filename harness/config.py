@@ -152,7 +152,7 @@ def _overrides(argv: Sequence[str]) -> dict[str, list[Any]]:
         if not values:
             raise ConfigError(f"{word!r} has no value", where=COMMAND_LINE)
         for value in values:
-            if key not in _PATHS and key not in ("methods", "suite"):
+            if key not in (*_PATHS, "methods", "suite", "references"):
                 refuse_code(key, value, COMMAND_LINE)
         given[key] = values
     return given
