@@ -32,7 +32,7 @@ DELTA_BASE = 1.25
 
 _JOINT: frozenset[Invariance] = frozenset({"joint-permutation", "scale"})
 _JOINT_SYMMETRIC: frozenset[Invariance] = frozenset({"joint-permutation", "scale", "symmetric"})
-_JOINT_SHIFT: frozenset[Invariance] = frozenset({"joint-permutation", "shift", "symmetric"})
+_UNSCALED: frozenset[Invariance] = frozenset({"joint-permutation", "symmetric"})
 _FLOOR, _ORACLE = "constant plane at the mean depth", "the reference depth itself"
 CARDS: tuple[MetricCard, ...] = (
     MetricCard(
@@ -63,7 +63,7 @@ CARDS: tuple[MetricCard, ...] = (
         better="lower",
         range=(0.0, 4.0),
         protocol=("eps", "ref"),
-        invariances=_JOINT_SYMMETRIC | {"shift", "preds-shift", "preds-scale"},
+        invariances=_JOINT_SYMMETRIC | {"preds-shift", "preds-scale"},
         floor=_FLOOR,
         oracle=_ORACLE,
         identity=0.0,
@@ -82,7 +82,7 @@ CARDS: tuple[MetricCard, ...] = (
         )
         for name, unit, invariances in (
             ("abs_rel", "1", _JOINT),
-            ("rmse", "world", _JOINT_SHIFT),
+            ("rmse", "world", _UNSCALED),
             ("rmse_log", "log depth", _JOINT_SYMMETRIC),
         )
     ),

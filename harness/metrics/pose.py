@@ -25,11 +25,10 @@ def _card(
     unit: str,
     better: Direction,
     span: tuple[float, float],
-    invariances: frozenset[Invariance] = frozenset(),
-    *,
-    floor: str,
-    oracle: str,
+    *invariances: Invariance,
+    floor: str = "a generator that ignores the pose: 0",
     identity: float | None = None,
+    min_n: int = 1,
 ) -> MetricCard:
     return MetricCard(
         name,
@@ -37,30 +36,31 @@ def _card(
         better=better,
         range=span,
         protocol=("judge", "n", "poses", "prior"),
-        invariances=invariances,
+        invariances=frozenset(invariances),
+        min_n=min_n,
         floor=floor,
-        oracle=oracle,
+        oracle="the estimator on held-out renders",
         identity=identity,
     )
 
 
-_PAIRS: frozenset[Invariance] = frozenset({"joint-permutation"})
-_SYMMETRIC: frozenset[Invariance] = frozenset({"joint-permutation", "symmetric"})
-_PINNED, _REAL = "a generator that ignores the pose: 0", "the estimator on held-out renders"
-_UNPOSED = "the mean pose for every image"
+_SYMMETRIC: tuple[Invariance, ...] = ("joint-permutation", "symmetric")
+_LINEAR: tuple[Invariance, ...] = (*_SYMMETRIC, "preds-scale", "preds-shift")
+_UNIT, _POSITIVE, _HALF_TURN = (0.0, 1.0), (0.0, math.inf), (0.0, 180.0)
+_UNPOSED, _SHUFFLED = "the mean pose for every image", "shuffled identities"
 CARDS: tuple[MetricCard, ...] = (
-    _card("pose_corr", "1", "higher", (0.0, 1.0), _PAIRS, floor=_PINNED, oracle=_REAL, identity=1.0),
-    _card("pose_rank_corr", "1", "higher", (0.0, 1.0), _PAIRS, floor=_PINNED, oracle=_REAL, identity=1.0),
-    _card("pose_slope", "1", "higher", (0.0, math.inf), _PAIRS, floor=_PINNED, oracle=_REAL, identity=1.0),
-    _card("pose_eta2", "1", "higher", (0.0, 1.0), floor=_PINNED, oracle=_REAL, identity=1.0),
-    _card("pose_spread", "deg", "lower", (0.0, math.inf), floor=_UNPOSED, oracle=_REAL, identity=0.0),
-    _card("pose_resultant", "1", "higher", (0.0, 1.0), _PAIRS, floor="sin(a) / a on +-a", oracle=_REAL, identity=1.0),
-    _card("pose_mae", "deg", "lower", (0.0, 180.0), _PAIRS, floor=_UNPOSED, oracle=_REAL, identity=0.0),
-    _card("pose_mse", "rad^2", "lower", (0.0, math.pi**2), _SYMMETRIC, floor=_UNPOSED, oracle=_REAL, identity=0.0),
-    _card("pose_geodesic", "deg", "lower", (0.0, 180.0), _SYMMETRIC, floor=_UNPOSED, oracle=_REAL, identity=0.0),
-    _card("id_sim", "1", "higher", (-1.0, 1.0), floor="views of different identities", oracle=_REAL),
-    _card("id_gap", "1", "higher", (-2.0, 2.0), floor="0: shuffled identities", oracle=_REAL),
-    _card("id_var_ratio", "1", "lower", (0.0, math.inf), floor="shuffled identities", oracle=_REAL),
+    _card("pose_corr", "1", "higher", _UNIT, *_LINEAR, identity=1.0, min_n=2),
+    _card("pose_rank_corr", "1", "higher", _UNIT, *_LINEAR, identity=1.0, min_n=2),
+    _card("pose_slope", "1", "higher", _POSITIVE, "joint-permutation", "scale", "preds-shift", identity=1.0, min_n=2),
+    _card("pose_eta2", "1", "higher", _UNIT, identity=1.0, min_n=2),
+    _card("pose_spread", "deg", "lower", _POSITIVE, floor=_UNPOSED, identity=0.0),
+    _card("pose_resultant", "1", "higher", _UNIT, *_SYMMETRIC, floor="sin(a) / a on +-a", identity=1.0),
+    _card("pose_mae", "deg", "lower", _HALF_TURN, *_SYMMETRIC, floor=_UNPOSED, identity=0.0),
+    _card("pose_mse", "rad^2", "lower", (0.0, math.pi**2), *_SYMMETRIC, "shift", floor=_UNPOSED, identity=0.0),
+    _card("pose_geodesic", "deg", "lower", _HALF_TURN, *_SYMMETRIC, floor=_UNPOSED, identity=0.0),
+    _card("id_sim", "1", "higher", (-1.0, 1.0), floor="views of different identities"),
+    _card("id_gap", "1", "higher", (-2.0, 2.0), floor=_SHUFFLED),
+    _card("id_var_ratio", "1", "lower", _POSITIVE, floor=_SHUFFLED, min_n=2),
 )
 
 
@@ -184,7 +184,7 @@ def pose_error(preds: Array, target: Array) -> dict[str, float]:
     renders of known pose first. Raises OutOfRange (not rotations), ShapeMismatch, EmptyInput, NonFinite.
     """
     metric = "pose_error"
-    shape = (None, 3, 3) if preds.ndim == 3 else (None, 3)
+    shape = (None, 3, 3) if getattr(preds, "ndim", 2) == 3 else (None, 3)
     p, t = (a.double() for a in float_pair(preds, target, shape, metric=metric))
     if p.ndim == 2:
         angles, rotations = (p, t), (_rotation(p), _rotation(t))
