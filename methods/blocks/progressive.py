@@ -14,17 +14,20 @@ SLOPE = 0.2
 
 
 class CoordConv2d(nn.Conv2d):
-    """A convolution that also sees the column and row coordinates in [-1,1] as two further input channels."""
+    """A convolution that also sees column and row coordinates in [-1,1], as its last two input channels."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int, stride: int = 1, padding: int = 0) -> None:
         super().__init__(channels_in + 2, channels_out, size, stride=stride, padding=padding)
 
     def forward(self, x: Tensor) -> Tensor:
+        # The coordinates' share is the same for all images: once is enough, and x keeps its well-aligned channel count.
         height, width = x.shape[-2:]
         rows = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype).view(1, 1, height, 1)
         columns = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype).view(1, 1, 1, width)
-        shape = (len(x), 1, height, width)
-        return super().forward(torch.cat((x, columns.expand(shape), rows.expand(shape)), 1))
+        place = torch.cat((columns.expand(1, 1, height, width), rows.expand(1, 1, height, width)), 1)
+        image, coordinates = self.weight.split([x.shape[1], 2], 1)
+        shift = F.conv2d(place, coordinates, self.bias, self.stride, self.padding)
+        return F.conv2d(x, image, None, self.stride, self.padding) + shift
 
 
 class ResidualBlock(nn.Module):

@@ -177,7 +177,7 @@ class PiGAN:
 
     @torch.no_grad()
     def sample(self, latents: Tensor, cameras: Cameras | None) -> Renders:
-        """Render the averaged generator at full resolution without jitter; depth is ``far`` where a ray hits nothing."""
+        """Render the averaged generator at full resolution without jitter; depth is ``far`` where nothing is hit."""
         model = self.averages[0].module
         if cameras is None:
             generator = torch.Generator(self.context.device).manual_seed(POSE_SEED)
