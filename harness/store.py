@@ -296,8 +296,8 @@ def load_array(path: Path) -> np.ndarray:
         raise StoreError(f"cannot be read: {error}", where=str(path), remedy=_REDO) from error
 
 
-def read_cell(path: Path, key: str) -> Cell:
-    """The cell of a cell.json. Raises StoreError where it is damaged or its content does not give ``key``."""
+def read_cell(path: Path, key: str = "") -> Cell:
+    """The cell of a cell.json. Raises StoreError where it is damaged or does not give ``key`` (empty: any)."""
     try:
         parts = from_json(path)
         data = dict(parts.pop("data"))
@@ -313,7 +313,7 @@ def read_cell(path: Path, key: str) -> Cell:
             where=str(path),
             remedy="Remove the folder, or run again.",
         ) from error
-    if cell.key != key:
+    if key and cell.key != key:
         raise StoreError(
             "does not belong to its folder: damaged, or written by another version",
             where=str(path),

@@ -44,8 +44,10 @@ def resolve_device(name: str) -> torch.device:
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
     """``auto`` becomes bf16 where the device multiplies in bfloat16, else fp32. Raises ConfigError for other names."""
-    if name == "fp32" or name == "bf16":
-        return name
+    if name == "fp32":
+        return "fp32"
+    if name == "bf16":
+        return "bf16"
     if name != "auto":
         raise ConfigError("is not a precision", where=f"precision={name}", nearest=("auto", "fp32", "bf16"))
     if device.type == "cuda":

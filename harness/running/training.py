@@ -1,0 +1,273 @@
+"""The one training loop: budget in images, stages, moving averages, log, checkpoints, interruption.
+
+A ``Trainer`` is a training between two steps, and its state is everything the next step depends on: a run that is
+killed and resumed takes the same steps as one that is not.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Protocol
+
+import torch
+from torch import Tensor
+
+from harness.running.devices import batch_size, derived_seed
+from harness.running.trainlog import TrainLog
+from harness.types import Batch, Cell, ConfigError, Context, Method, Stage
+
+LOG_RECORDS, LONGEST_INTERVAL = 100, 50
+
+
+class Batches(Protocol):
+    """An endless, resumable source of batches."""
+
+    def next(self) -> Batch: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps a budget gives and at which of them each stage starts."""
+
+    steps: int
+    stages: tuple[Stage, ...]
+    starts: tuple[int, ...]
+
+    def stage(self, step: int) -> Stage:
+        """The stage that ``step`` belongs to."""
+        return self.stages[sum(start <= step for start in self.starts) - 1]
+
+
+def schedule(images: int, batch: int, stages: Sequence[Stage]) -> Schedule:
+    """ceil(images / batch) steps, divided among the stages by their shares. Raises ConfigError for shares <= 0."""
+    if images < 1:
+        raise ConfigError(f"the budget is {images} images", remedy="Train on at least one image.")
+    if not stages or any(not stage.share > 0 for stage in stages):
+        raise ConfigError("every training stage needs a share of the budget above 0", where="stages")
+    steps, whole = -(-images // batch), math.fsum(stage.share for stage in stages)
+    sums = [math.fsum(stage.share for stage in stages[:i]) / whole for i in range(len(stages))]
+    return Schedule(steps, tuple(stages), tuple(round(part * steps) for part in sums))
+
+
+def cell_schedule(cell: Cell, kind: type[Method]) -> Schedule:
+    """The schedule of a cell's budget for its method class."""
+    return schedule(cell.budget.images, batch_size(cell), kind.stages)
+
+
+class MethodConfig(Mapping[str, Any]):
+    """A resolved preset with attribute and item access; a missing key is an error that names the nearest ones."""
+
+    def __init__(self, values: Mapping[str, Any], where: str = "preset") -> None:
+        self._values, self._where = dict(values), where
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise MissingKey.of(name, self._values, self._where) from None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"MethodConfig({self._values})"
+
+
+class MissingKey(ConfigError, AttributeError, KeyError):
+    """A key that the method reads and its preset lacks."""
+
+    @classmethod
+    def of(cls, name: str, values: Mapping[str, Any], where: str) -> MissingKey:
+        from difflib import get_close_matches
+
+        return cls(
+            f"the method reads {name!r}, which the preset lacks", where=where, nearest=get_close_matches(name, values)
+        )
+
+
+def build_method(cell: Cell, kind: type[Method], context: Context) -> Method:
+    """A fresh method of the cell; layers that initialise from torch's global generator see the cell's seed."""
+    torch.manual_seed(derived_seed(cell.seed, "init"))
+    return kind(MethodConfig(cell.config, f"{cell.tier} preset of {cell.method}"), cell.data, context)
+
+
+def enter_stages(method: Method, plan: Schedule, step: int) -> None:
+    """Announce every stage that starts at or before ``step``, in order, to a method that asks (``begin_stage(stage)``).
+
+    A method that changes its networks or optimisers between stages does it there, so that a state can be loaded.
+    """
+    begin = getattr(method, "begin_stage", None)
+    if begin is not None:
+        for stage, start in zip(plan.stages, plan.starts, strict=True):
+            if start <= step:
+                begin(stage)
+
+
+class Trainer:
+    """A training between two steps: method, batches, randomness and the number of steps done."""
+
+    def __init__(self, method: Method, batches: Batches, context: Context, plan: Schedule) -> None:
+        self.method, self.batches, self.context, self.schedule = method, batches, context, plan
+        self.step = 0
+        self._starts = dict(zip(plan.starts, plan.stages, strict=True)) if hasattr(method, "begin_stage") else {}
+        self._averages = tuple(getattr(method, "averages", ()))
+
+    def advance(self) -> Mapping[str, Tensor]:
+        """Do one step on the next batch and return its losses."""
+        return self.advance_on(self.batches.next())
+
+    def advance_on(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Do one step on ``batch``."""
+        if self.step in self._starts:
+            self.method.begin_stage(self._starts[self.step])  # type: ignore[attr-defined]
+            self._averages = tuple(getattr(self.method, "averages", ()))
+        losses = self.method.train_step(batch, self.step)
+        for average in self._averages:
+            average.update(self.step)
+        self.step += 1
+        return losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next step depends on; tensors are live ones, not copies."""
+        cuda = self.context.device.type == "cuda"
+        return {
+            "step": self.step,
+            "method": self.method.state_dict(),
+            "batches": self.batches.state_dict(),
+            "generator": self.context.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state(self.context.device) if cuda else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue where ``state`` was taken."""
+        enter_stages(self.method, self.schedule, state["step"] - 1)
+        self.method.load_state_dict(state["method"])
+        self._averages = tuple(getattr(self.method, "averages", ()))
+        self.batches.load_state_dict(state["batches"])
+        self.context.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] is not None and self.context.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda"], self.context.device)
+        self.step = state["step"]
+
+
+def train(
+    trainer: Trainer,
+    log: TrainLog,
+    save: Callable[[], None],
+    *,
+    every: int | None = None,
+    checkpoint_seconds: float = 60.0,
+    notify: Callable[[int, Mapping[str, float], float], None] = lambda step, losses, seconds: None,
+) -> None:
+    """Train to the end of the schedule.
+
+    Every ``every`` steps the losses are checked and logged, then ``save`` is called if ``checkpoint_seconds`` have
+    passed; it is called at the end, and before leaving on Ctrl-C (KeyboardInterrupt) or SIGTERM (SystemExit 143).
+    Raises LossNotFinite within one interval of the first NaN or infinity; nothing is saved after it.
+    """
+    total = trainer.schedule.steps
+    every = every or max(1, min(LONGEST_INTERVAL, total // LOG_RECORDS))
+    saved = time.monotonic()
+    with Interruption() as interruption:
+        while trainer.step < total:
+            log.add(trainer.advance())
+            step = trainer.step
+            if step % every == 0 or step == total:
+                means = log.write(step, trainer.schedule.stage(step - 1).name, gradient_norms(trainer.method))
+                notify(step, means, log.seconds)
+                if step < total and time.monotonic() - saved >= checkpoint_seconds:
+                    save()
+                    saved = time.monotonic()
+            if interruption.caught and step < total:
+                save()
+                interruption.leave()
+        save()
+        if interruption.caught:
+            interruption.leave()
+
+
+class Interruption:
+    """Turns the first Ctrl-C or SIGTERM of a block into a flag, so that no step is torn; a second one acts at once.
+
+    Only the main thread receives signals; elsewhere the block changes nothing.
+    """
+
+    def __init__(self) -> None:
+        self.caught: int = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def leave(self) -> NoReturn:
+        """End the program the way the signal asked for."""
+        if self.caught == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + self.caught)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.caught = number
+        self._restore()
+
+    def _restore(self) -> None:
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
+
+
+def optimisers(method: Method) -> dict[str, torch.optim.Optimizer]:
+    """The method's optimisers by attribute name; those in mappings and sequences get the key appended."""
+    found: dict[str, torch.optim.Optimizer] = {}
+    for name, value in vars(method).items():
+        members = [(name, value)]
+        if isinstance(value, Mapping):
+            members = [(f"{name}.{key}", item) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            members = [(f"{name}.{i}", item) for i, item in enumerate(value)]
+        found.update({label: item for label, item in members if isinstance(item, torch.optim.Optimizer)})
+    return found
+
+
+@torch.no_grad()
+def gradient_norms(method: Method) -> dict[str, Tensor]:
+    """L2 norm of the gradients that the last step left in each optimiser's parameters, as tensors on the device."""
+    norms = {}
+    for name, optimiser in optimisers(method).items():
+        gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        if gradients:
+            norms[name] = torch.nn.utils.get_total_norm(gradients)
+    return norms
+
+
+def parameter_count(method: Method) -> int:
+    """Number of trained parameters: those of all optimisers, each counted once."""
+    unique = {id(p): p.numel() for o in optimisers(method).values() for g in o.param_groups for p in g["params"]}
+    return sum(unique.values())
