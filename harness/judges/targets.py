@@ -1,0 +1,83 @@
+"""What the judges learn: arrays of the ``oracle`` split turned into standardised targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.data.factors import Factor
+from harness.judges.training import Truth, to_unit
+
+FIELDS = ("image", "coverage", "depth", "pose", "light", "factors")
+CHANNELS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One target column: ``name``, mirror ``sign`` (-1: changes sign under a left-right flip), and whether it
+    describes the object (``identity``) rather than the view of it."""
+
+    name: str
+    sign: float = 1.0
+    identity: bool = True
+
+
+def attributes_of(
+    fields: Mapping[str, NDArray], factors: Sequence[Factor]
+) -> tuple[tuple[Attribute, ...], NDArray[np.float64]]:
+    """Attribute columns and their values [N,A], not yet standardised.
+
+    Linear factors stand as they are, circular ones as sine and cosine, categories as one column each; then pose, light
+    and the mean colour of the object's pixels, which are visible without knowing any factor.
+    """
+    columns: list[tuple[Attribute, NDArray]] = []
+    for factor, values in zip(factors, np.asarray(fields["factors"], np.float64).T, strict=True):
+        if factor.kind == "circular":
+            turn = 2 * np.pi * (values - factor.low) / (factor.high - factor.low)
+            columns += [
+                (Attribute(f"{factor.name}.sin"), np.sin(turn)),
+                (Attribute(f"{factor.name}.cos"), np.cos(turn)),
+            ]
+        elif factor.kind == "category":
+            columns += [(Attribute(f"{factor.name}.{k}"), values == k) for k in range(len(factor.weights))]
+        else:
+            columns.append((Attribute(factor.name), values))
+    pose, light = np.asarray(fields["pose"], np.float64), np.asarray(fields["light"], np.float64)
+    columns += [
+        (Attribute("azimuth.sin", -1.0, False), np.sin(pose[:, 0])),
+        (Attribute("azimuth.cos", 1.0, False), np.cos(pose[:, 0])),
+        (Attribute("elevation", 1.0, False), pose[:, 1]),
+        (Attribute("light.x", -1.0, False), light[:, 0]),
+        (Attribute("light.y", 1.0, False), light[:, 1]),
+        (Attribute("ambient", 1.0, False), light[:, 3]),
+    ]
+    share = np.asarray(fields["coverage"], np.float64)[..., None] / 255
+    colour = (np.asarray(fields["image"]) * share).sum((1, 2)) / np.maximum(share.sum((1, 2)), 1e-9)
+    columns += [(Attribute(f"mean_{name}"), colour[:, c]) for c, name in enumerate(CHANNELS)]
+    return tuple(attribute for attribute, _ in columns), np.stack([v.astype(np.float64) for _, v in columns], axis=1)
+
+
+def truth_of(
+    fields: Mapping[str, NDArray], factors: Sequence[Factor], radius: float, rows: int
+) -> tuple[Truth, tuple[Attribute, ...]]:
+    """Tensors of the oracle split; attributes are standardised by their first ``rows`` rows (the training part).
+
+    Depth is divided by ``radius``, the camera's distance. A column that never varies stays 0.
+    """
+    names, values = attributes_of(fields, factors)
+    centre, spread = values[:rows].mean(0), values[:rows].std(0)
+    standardised = (values - centre) / np.where(spread > 1e-9, spread, 1.0)
+    pose = torch.from_numpy(np.array(fields["pose"], np.float32))
+    truth = Truth(
+        images=to_unit(fields["image"]),
+        coverage=torch.from_numpy(np.asarray(fields["coverage"], np.float32) / 255)[:, None],
+        azimuth=pose[:, 0],
+        elevation=pose[:, 1],
+        attributes=torch.from_numpy(standardised.astype(np.float32)),
+        depth=torch.from_numpy(np.asarray(fields["depth"], np.float32) / np.float32(radius)),
+    )
+    return truth, names

@@ -1,0 +1,73 @@
+"""What tables know about columns: direction, group, digits and a one-line reading; a test compares it with the cards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["lower", "higher", "none"]
+
+
+@dataclass(frozen=True)
+class ColumnStyle:
+    """How one metric is shown: ``better`` direction, ``group`` of columns, ``digits`` after the point."""
+
+    better: Better
+    group: str
+    digits: int
+    reading: str
+
+
+IMAGES, POSE, SHAPE, OTHER = "Images", "Pose control", "Geometry", "Other"
+GROUPS = (IMAGES, POSE, SHAPE, OTHER)
+
+STYLES: dict[str, ColumnStyle] = {
+    "fid": ColumnStyle("lower", IMAGES, 3, "Frechet distance of features to held-out real images"),
+    "fid_se": ColumnStyle("none", IMAGES, 3, "standard error of the Frechet distance within one seed"),
+    "kid": ColumnStyle("lower", IMAGES, 5, "kernel distance, unbiased: may be negative near zero"),
+    "kid_se": ColumnStyle("none", IMAGES, 5, "standard error of the kernel distance within one seed"),
+    "precision": ColumnStyle("higher", IMAGES, 3, "share of generated images inside the real manifold"),
+    "recall": ColumnStyle("higher", IMAGES, 3, "share of real images inside the generated manifold"),
+    "density": ColumnStyle("higher", IMAGES, 3, "real neighbourhoods per generated image, about 1 for equal laws"),
+    "coverage": ColumnStyle("higher", IMAGES, 3, "share of real images with a generated neighbour"),
+    "diversity": ColumnStyle(
+        "none", IMAGES, 3, "mean distance between images relative to real ones; below 0.3: collapsed"
+    ),
+    "pose_corr": ColumnStyle("higher", POSE, 3, "absolute correlation of commanded and estimated azimuth"),
+    "pose_slope": ColumnStyle("none", POSE, 3, "absolute slope of estimated on commanded azimuth, 1 = full range"),
+    "pose_eta2": ColumnStyle("higher", POSE, 3, "share of the estimate's variance that the command decides"),
+    "pose_spread": ColumnStyle("lower", POSE, 2, "degrees by which the latent alone moves the azimuth"),
+    "pose_mae": ColumnStyle("lower", POSE, 2, "azimuth error in degrees after one offset and sign"),
+    "pose_corr_elev": ColumnStyle("none", POSE, 3, "absolute correlation of commanded and estimated elevation"),
+    "id_var_ratio": ColumnStyle("lower", POSE, 3, "attribute variance over poses relative to that over identities"),
+    "swap_shape": ColumnStyle("higher", POSE, 3, "share of shape change caused by the shape latent in a swap"),
+    "swap_appearance": ColumnStyle(
+        "higher", POSE, 3, "share of appearance change caused by the appearance latent in a swap"
+    ),
+    "side": ColumnStyle("lower", SHAPE, 3, "scale-invariant depth error against the depth judge"),
+    "side_const": ColumnStyle("none", SHAPE, 3, "the same for a constant depth on the same masks"),
+    "side_mean_map": ColumnStyle("none", SHAPE, 3, "the same for the mean real depth map on the same masks"),
+    "side_other": ColumnStyle("none", SHAPE, 3, "the same for the depth of another latent at the same pose"),
+    "mad": ColumnStyle("lower", SHAPE, 2, "mean angle between normals of own and judged depth, degrees"),
+    "depth_mse_std": ColumnStyle("lower", SHAPE, 3, "squared error of depth standardised per image"),
+    "reproj_l1": ColumnStyle("lower", SHAPE, 4, "photometric error of neighbouring views warped by the depth"),
+    "reproj_floor": ColumnStyle("none", SHAPE, 4, "the same with views of different objects"),
+}
+
+
+def metric_of(column: str) -> str:
+    """``fid[proc-v1|n=2048]`` -> ``fid``."""
+    return column.partition("[")[0]
+
+
+def style(column: str) -> ColumnStyle:
+    """The style of a column; an unknown metric is shown under Other and never ranked."""
+    return STYLES.get(metric_of(column), ColumnStyle("none", OTHER, 4, ""))
+
+
+def order(column: str) -> tuple[int, int, str]:
+    """Sort key: groups in their order, metrics as listed above, then the name."""
+    metric = metric_of(column)
+    known = list(STYLES)
+    position = known.index(metric) if metric in STYLES else len(known)
+    return GROUPS.index(style(column).group), position, column

@@ -1,0 +1,182 @@
+"""The store's results as files: metrics.csv (long), leaderboard.csv (wide), leaderboard.md, costs.json and pictures.
+
+Same results, same bytes: nothing here depends on time, order or this machine. What differs between equal runs (seconds,
+memory) stands in costs.json alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from harness import registry
+from harness.atomic import write_bytes
+from harness.store import Store, StoredResult
+from harness.tables import markdown, pictures
+from harness.tables.columns import style
+from harness.tables.ranks import Rank, ranks
+from harness.tables.reported import Published, read_published
+from harness.tables.rows import Row, columns_of, gather, reference
+from harness.tables.text import csv_bytes, number
+from harness.types import HarnessError
+
+LONG = (
+    "suite", "data", "tier", "budget", "budget_images", "method", "role", "metric", "better", "n_seeds", "seeds",
+    "mean", "std", "ci_lo", "ci_hi", "floor", "oracle", "reported", "reported_source", "status", "note", "params",
+    "device", "precision", "protocol", "judge_digest", "data_digest", "code_digest",
+)  # fmt: skip
+WIDE = ("data", "budget", "budget_images", "method", "role", "n_seeds", "status", "states", "params")
+
+
+def write(store: Store, suite: str, out: Path, tier: str | None = None) -> list[Path]:
+    """Write the tables of a suite (of one tier) to ``out``/<tier>/<suite>/ and return the files written.
+
+    Reads the store only. A suite without any ended cell writes nothing. Raises StoreError where a file cannot be
+    written.
+    """
+    results = [r for r in store.results() if r.cell.suite == suite and tier in (None, r.cell.tier)]
+    by_tier: dict[str, list[StoredResult]] = defaultdict(list)
+    for result in results:
+        by_tier[result.cell.tier].append(result)
+    written: list[Path] = []
+    for name in sorted(by_tier):
+        rows = gather(by_tier[name], suite, is_stale)
+        if rows:
+            written += _write(rows, by_tier[name], out / name / suite)
+    return written
+
+
+def rows_of(store: Store, suite: str, tier: str | None = None) -> list[Row]:
+    """The rows of a suite as the tables show them, for a console."""
+    return gather((r for r in store.results() if tier in (None, r.cell.tier)), suite, is_stale)
+
+
+def is_stale(result: StoredResult) -> bool:
+    """Whether a result was computed by code that has changed since; False where that code is no longer here."""
+    cell = result.cell
+    try:
+        return result.stale(_code(cell.source or cell.method, cell.protocol))
+    except (HarnessError, OSError):
+        return False
+
+
+@functools.cache
+def _code(method: str, protocol: str) -> str:
+    return registry.code_digest(method, protocol)
+
+
+def _write(rows: Sequence[Row], results: Iterable[StoredResult], folder: Path) -> list[Path]:
+    published = read_published(row.method for row in rows)
+    shown = pictures.copy(results, rows, folder)
+    files = {
+        "metrics.csv": long_form(rows, published),
+        "leaderboard.csv": wide_form(rows),
+        "leaderboard.md": markdown.page(rows, published, [path.name for path in shown]).encode(),
+        "costs.json": costs(results),
+    }
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    return [*(folder / name for name in files), *shown]
+
+
+def long_form(rows: Sequence[Row], published: Sequence[Published] = ()) -> bytes:
+    """One line per row and metric, with floor, oracle and a published value where data set and metric are the same."""
+    lines = []
+    for row in rows:
+        table = [other for other in rows if other.table == row.table]
+        for column in columns_of([row]):
+            value = row.values[column]
+            known = [p for p in published if (p.method.lower(), p.dataset, p.metric) == (row.method, row.data, column)]
+            score = [number(x) for x in (value.mean, value.std, value.low, value.high)] + [
+                number(reference(table, role, column)) for role in ("floor", "oracle")
+            ]
+            score += [number(known[0].value), known[0].source] if known else ["", ""]
+            lines.append(
+                [
+                    *_head(row),
+                    column,
+                    value.better,
+                    str(len(value.values)),
+                    _seeds(row.done),
+                    *score,
+                    row.status,
+                    value.note,
+                    *_tail(row),
+                ]
+            )
+        if not row.values:
+            lines.append([*_head(row), "", "", "0", "", *[""] * 8, row.status, _reasons(row), *_tail(row)])
+    return csv_bytes(LONG, lines)
+
+
+def wide_form(rows: Sequence[Row]) -> bytes:
+    """One line per row; per metric its mean, and ``best`` and the rank interval among rows of equal budget."""
+    columns = columns_of(rows)
+    ranked = [column for column in columns if style(column).better != "none"]
+    header = [*WIDE]
+    for column in columns:
+        header += [column, f"{column} rank"] if column in ranked else [column]
+    places = ranks(rows)
+    lines = []
+    for row in rows:
+        line = [row.data, row.budget, str(row.images or ""), row.label, row.role, str(len(row.done))]
+        line += [row.status, row.summary("pose_state"), *_facts(row, "params")]
+        for column in columns:
+            line.append(number(row.values[column].mean) if column in row.values else "")
+            if column in ranked:
+                place = places.get((id(row), column))
+                line.append("" if place is None else _rank_text(place))
+        lines.append(line)
+    return csv_bytes(header, lines)
+
+
+def costs(results: Iterable[StoredResult]) -> bytes:
+    """What each finished cell cost and where it ran, by row label and seed."""
+    table = {
+        result.key: {
+            "method": result.cell.variant,
+            "seed": result.cell.seed,
+            "budget": result.cell.budget.name,
+            "images": result.cell.budget.images,
+            "cost": dict(result.cost),
+        }
+        for result in results
+        if result.status == "done"
+    }
+    return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _head(row: Row) -> list[str]:
+    return [row.suite, row.data, row.tier, row.budget, str(row.images or ""), row.label, row.role]
+
+
+def _tail(row: Row) -> list[str]:
+    codes = " ".join(code[:12] for code in row.codes)
+    return [
+        *_facts(row, "params", "device"),
+        row.precision,
+        row.protocol,
+        *_facts(row, "judges"),
+        row.data_digest[:12],
+        codes,
+    ]
+
+
+def _rank_text(rank: Rank) -> str:
+    span = "?" if rank.low is None else f"{rank.low}" if rank.low == rank.high else f"{rank.low}-{rank.high}"
+    return f"best {span}" if rank.best else span
+
+
+def _facts(row: Row, *names: str) -> list[str]:
+    return [" ".join(row.facts.get(name, ()) or row.notes.get(name, {}).values()) for name in names]
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return " ".join(map(str, seeds))
+
+
+def _reasons(row: Row) -> str:
+    return "; ".join(f"seed {seed}: {reason}" for seed, reason in sorted(row.reasons.items()))

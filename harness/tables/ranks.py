@@ -1,0 +1,59 @@
+"""Ranks as intervals, among trained rows of equal budget on equal data."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.tables.columns import style
+from harness.tables.rows import Row, columns_of
+from harness.tables.stats import rank_intervals
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Possible ranks from ``low`` to ``high``, None where a row of one seed leaves them unknown.
+
+    ``best`` marks the best mean of its group.
+    """
+
+    low: int | None
+    high: int | None
+    best: bool
+
+
+def ranks(rows: Sequence[Row]) -> dict[tuple[int, str], Rank]:
+    """Rank of every trained row in every metric that has a direction, by (id of the row, column).
+
+    Rows are compared only within one table (suite, data, tier) and one budget. Floors and oracles hold no rank. A group
+    of one row has none either.
+    """
+    groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.role == "method":
+            groups[(*row.table, row.budget, row.images)].append(row)
+    found: dict[tuple[int, str], Rank] = {}
+    for group in groups.values():
+        for column in columns_of(group):
+            found |= _column(group, column)
+    return found
+
+
+def _column(group: Sequence[Row], column: str) -> dict[tuple[int, str], Rank]:
+    better = style(column).better
+    rivals = [row for row in group if column in row.values and math.isfinite(row.values[column].mean)]
+    if better == "none" or len(rivals) < 2:
+        return {}
+    values = [row.values[column] for row in rivals]
+    means = [value.mean for value in values]
+    top = min(means) if better == "lower" else max(means)
+    if all(math.isfinite(value.low) for value in values):
+        spans = rank_intervals([(value.low, value.high) for value in values], better=better)
+    else:
+        spans = [(None, None)] * len(values)  # type: ignore[list-item]
+    return {
+        (id(row), column): Rank(low, high, mean == top)
+        for row, (low, high), mean in zip(rivals, spans, means, strict=True)
+    }
