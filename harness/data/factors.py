@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 import numpy as np
@@ -27,8 +30,8 @@ class Factor:
     def value(self, unit: float) -> float:
         """Map a uniform number in [0, 1) to the factor's distribution; outside [0, 1) a linear factor extrapolates."""
         if self.kind == "category":
-            edges = np.cumsum(self.weights)[:-1]
-            return float(np.searchsorted(edges, unit, side="right"))
+            edges = list(accumulate(self.weights))[:-1]
+            return float(bisect_right(edges, unit))
         return self.low + (self.high - self.low) * unit
 
 
@@ -44,7 +47,9 @@ def choice(name: str, group: FactorGroup, *weights: float) -> Factor:
 
 def units(factors: Sequence[Factor], streams: Mapping[str, np.random.Generator]) -> dict[str, float]:
     """One uniform number in [0, 1) per factor, drawn in order from its group's stream."""
-    return {factor.name: float(streams[factor.group].random()) for factor in factors}
+    counts = Counter(factor.group for factor in factors)
+    drawn = {group: iter(streams[group].random(count).tolist()) for group, count in counts.items()}
+    return {factor.name: next(drawn[factor.group]) for factor in factors}
 
 
 def values(factors: Sequence[Factor], drawn: Mapping[str, float]) -> dict[str, float]:

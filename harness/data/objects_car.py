@@ -63,8 +63,8 @@ PLAIN, STRIPE, TWO_TONE = range(3)
 # Per style: height of the boot over that of the waist; cabin heights; z of base and roof corners over half length.
 _BOOT = (0.86, 0.95, 1.0, 0.80)
 _CABIN_HEIGHT = (1.0, 1.05, 1.35, 1.1)
-_FRONT = ((0.42, 0.05), (0.44, 0.10), (0.62, 0.36), (0.32, 0.06))
-_REAR = ((-0.72, -0.42), (-0.95, -0.78), (-0.98, -0.92), (-0.20, -0.12))
+_FRONT = ((0.42, 0.05), (0.44, 0.10), (0.62, 0.36), (0.36, 0.08))
+_REAR = ((-0.72, -0.42), (-0.95, -0.78), (-0.98, -0.92), (-0.30, -0.23))
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def build(factors: Mapping[str, float], texture: np.random.Generator) -> Solid:
     boot = _BOOT[int(f["body_style"])] * f["boot_height"]
     stations = np.array([-1, -0.97, -0.8, -0.4, 0, 0.35, 0.6, 0.85, 0.96, 1.0])
     bonnet = f["bonnet_drop"]
-    top = [0.6, boot, boot, 1, 1, 1, (1 + bonnet) / 2, bonnet * 0.95, bonnet * 0.8, 0.5]
+    top = [0.78, boot, boot, 1, 1, 1, (1 + bonnet) / 2, bonnet * 0.96, bonnet * 0.9, 0.66]
     bottom = [0.25, 0.08, 0, 0, 0, 0, 0, 0, 0.08, 0.22]
     across = [0.88, 0.94, 0.98, 1, 1, 1, 0.98, 0.95, 0.90, 0.80]
     z = np.linspace(-1, 1, 33)

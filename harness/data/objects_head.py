@@ -90,7 +90,7 @@ def _toward(x: float, y: float, z: float) -> Array:
 class Head:
     """Geometry and paint of one head about its own centre; ``rows`` x ``columns`` is the resolution of the skull."""
 
-    def __init__(self, factors: Mapping[str, float], skin: Coat, rows: int = 34, columns: int = 48) -> None:
+    def __init__(self, factors: Mapping[str, float], skin: Coat, rows: int = 28, columns: int = 40) -> None:
         self.factors, self.skin = factors, skin
         self._sphere = meshes.unit_sphere(rows, columns)
         self._radii = np.array([factors["radius_x"], factors["radius_y"], factors["radius_z"]])
@@ -133,7 +133,7 @@ class Head:
 
         add(self._skull, FACE)
         for eye in eyes:
-            add(meshes.ellipsoid(eye, [radius] * 3), EYE)
+            add(meshes.ellipsoid(eye, [radius] * 3, rows=11, columns=16), EYE)
         for ear in ears:
             add(ear, EAR)
         add(meshes.ellipsoid(nose, [1.3 * size, size, size], rows=9, columns=14), SNOUT)
@@ -150,11 +150,12 @@ class Head:
         kind = int(f["ear_kind"])
         if kind == CONE:
             cone = meshes.frustum([0, -0.08, 0], [0, length, 0], width, 0.015, 16)
-            return _flattened(cone, 0.6).moved(lean, root)
+            cone = _flattened(cone, 0.6)
+            return replace(cone, canonical=cone.normals).moved(lean, root)
         if kind == ROUND:
-            disc = meshes.ellipsoid([0, width * 0.5, 0], [width * 1.1, width * 1.1, 0.06])
+            disc = meshes.ellipsoid([0, width * 0.5, 0], [width * 1.1, width * 1.1, 0.06], rows=11, columns=18)
             return disc.moved(lean, root)
-        leaf = meshes.ellipsoid([0, length * 0.5, 0], [0.08, length * 0.65, 0.05])
+        leaf = meshes.ellipsoid([0, length * 0.5, 0], [0.08, length * 0.65, 0.05], rows=11, columns=14)
         return leaf.moved(lean, root)
 
     def paint(self, surface: Surface) -> tuple[Float, NDArray[np.uint8]]:

@@ -151,7 +151,7 @@ def lopsided(solid: Solid, generator: np.random.Generator) -> Solid:
     return reframed(replace(solid, vertices=vertices, normals=normals, keypoints=keypoints))
 
 
-def bounding_ball(vertices: Array, rounds: int = 24) -> tuple[Array, float]:
+def bounding_ball(vertices: Array, rounds: int = 16) -> tuple[Array, float]:
     """A near-minimal enclosing ball whose centre lies on the mirror plane x = 0: centre [3] and exact radius.
 
     Steps towards the farthest point by 1/(k+1) (Badoiu and Clarkson 2003), from the middle of the bounding box.
