@@ -90,7 +90,7 @@ def _parser(verb: str, about: str, words: str = "key=value", example: str = "") 
 
 
 # ------------------------------------------------------------------------------------------------------- verbs
-_RUN_EXAMPLES = f"""  {PROGRAM} run suite=3d_aware methods=[hologan] seeds=3 tier=micro device=cuda hologan.identity_weight=0
+_RUN_EXAMPLES = f"""  {PROGRAM} run suite=3d_aware methods=[hologan] seeds=3 device=cuda hologan.identity_weight=0
   {PROGRAM} run suite=3d_aware methods=[hologan] hologan.train_rotation=random,none seeds=5 budget=claims
   {PROGRAM} run suite=3d_aware methods=[hologan,path/to/my_method] executor=processes workers=2
 
@@ -127,7 +127,7 @@ def _leaderboard(argv: list[str]) -> int:
     parser = _parser(
         "leaderboard",
         "Write metrics.csv, leaderboard.csv and leaderboard.md of everything finished, and show the table.",
-        example=f"  {PROGRAM} leaderboard suite=3d_aware\n  {PROGRAM} leaderboard suite=3d_aware tier=small out=results",
+        example=f"  {PROGRAM} leaderboard suite=3d_aware\n  {PROGRAM} leaderboard suite=3d_aware tier=small out=DIR",
     )
     arguments = parser.parse_intermixed_args(argv)
     from harness.verbs import leaderboard
@@ -151,10 +151,11 @@ def _data(argv: list[str]) -> int:
         example=f"  {PROGRAM} data build suite=3d_aware workers=2\n"
         f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png",
     )
+    parser.add_argument("--full", action="store_true", help="verify: also render anew and compare")
     arguments = parser.parse_intermixed_args(argv)
     from harness.verbs import data
 
-    return data(arguments.words)
+    return data(arguments.words, arguments.full)
 
 
 def _check(argv: list[str]) -> int:

@@ -257,14 +257,14 @@ def _build(state: Examined) -> tuple[Any, Context]:
     """A fresh method and its context, the same every time."""
     import torch
 
-    from harness.running import devices
-    from harness.running.configuration import Configuration
+    from harness.running import devices, training
 
     assert state.made is not None
-    cell, cpu = _cell(state), torch.device("cpu")
-    context = devices.make_context(cell, cpu, "train", total_steps=100)
-    torch.manual_seed(0)
-    return state.made(Configuration(copy.deepcopy(state.preset)), cell.data, context), context
+    cell = _cell(state)
+    context = devices.make_context(cell, torch.device("cpu"), "train", total_steps=100)
+    model = training.build_method(cell, state.made, context)
+    training.enter_stages(model, training.cell_schedule(cell, state.made), 0)
+    return model, context
 
 
 def _batch(state: Examined) -> dict[str, torch.Tensor]:

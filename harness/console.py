@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,20 +18,51 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from harness.tables.rows import Row
+
+_NUMBER = re.compile(r"[-+]?[\d,.]*|\?|n/a")
 LINE_SECONDS = 15.0
 """Least time between two plain lines of one cell's stage."""
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text of a table: columns as wide as their widest cell, two spaces apart, numbers to the right."""
-    table = [list(header), *(list(row) for row in rows)]
+    """Text of a table: columns as wide as their widest cell, two spaces apart, numbers to the right.
+
+    A heading may have several lines.
+    """
+    depth = max(name.count("\n") for name in header) + 1
+    parts = [[*name.split("\n"), *[""] * depth][:depth] for name in header]
+    heads = [[part[line] for part in parts] for line in range(depth)]
+    table = [*heads, *(list(row) for row in rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(header))]
     right = [bool(rows) and all(_numeric(row[i]) for row in rows) for i in range(len(header))]
     lines = [
         "  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True)) for row in table
     ]
-    lines.insert(1, "  ".join("-" * w for w in widths))
+    lines.insert(depth, "  ".join("-" * w for w in widths))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def leaderboard_text(rows: Sequence[Row], width: int | None = None) -> str:
+    """The rows of one tier as text: means of the ranked metrics, as many columns as fit into ``width`` characters."""
+    from harness.tables.columns import metric_of, style
+    from harness.tables.rows import columns_of
+    from harness.tables.text import fixed
+
+    names = [name for name in columns_of(rows) if style(name).better != "none"]
+    names = [n for n in names if any(n in row.values and math.isfinite(row.values[n].mean) for row in rows)]
+    header, table = ["row", "seeds"], [[_row_name(row), str(len(row.done))] for row in rows]
+    limit = width or shutil.get_terminal_size((160, 24)).columns
+    for name in names:
+        head = f"{metric_of(name)}\n{name.removeprefix(metric_of(name))}"
+        cells = [fixed(row.values[name].mean, style(name).digits) if name in row.values else "" for row in rows]
+        wider = columns([*header, head], [[*line, cell] for line, cell in zip(table, cells, strict=True)])
+        if max(len(line) for line in wider.splitlines()) > limit:
+            break
+        header.append(head)
+        table = [[*line, cell] for line, cell in zip(table, cells, strict=True)]
+    ended = [f"{_row_name(row)}: {row.status}" for row in rows if row.status != "done"]
+    return "\n".join([columns(header, table), *ended])
 
 
 def duration(seconds: float) -> str:
@@ -153,9 +187,13 @@ class Console:
             self._bars.update(self._tasks["run"], completed=share, note=note)
 
 
+def _row_name(row: Row) -> str:
+    return f"{row.label} ({row.budget})" if row.budget else row.label
+
+
 def _losses(losses: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.3g}" for name, value in list(losses.items())[:6])
 
 
 def _numeric(text: str) -> bool:
-    return not text or text[0].isdigit() or text[0] in "-+.~?" or text == "nan"
+    return bool(_NUMBER.fullmatch(text))

@@ -238,7 +238,8 @@ class Cell:
 
     ``method`` is a registered name, or a reference row ``floor:<name>`` / ``oracle:<name>`` of the protocol (not
     trained). ``config`` is the resolved method configuration; ``overrides`` are the user's changes to the preset,
-    shown as the variant's name. ``code`` digests the code that matters. ``source`` is the method's folder (not part of the key).
+    shown as the variant's name. ``code`` digests the code that matters, ``source`` is the method's folder: neither is
+    part of the key.
     """
 
     suite: str

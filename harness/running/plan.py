@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Literal
 
 from harness import registry
 from harness.config import Choice, RunConfig, Variant
+from harness.running.settings import Rerun
 from harness.types import Cell, ConfigError
 
 REFERENCE_SECONDS = 2.0
+
+State = Literal["to do", "resumes", "running", "done", "stale", "failed", "skipped", "corrupt"]
 
 
 @dataclass(frozen=True)
@@ -18,17 +22,19 @@ class Plan:
     """Cells in an order in which every cell comes after those it needs.
 
     ``seconds`` estimates each cell's CPU time by key (None where nothing is known), ``state`` says by key what the
-    store holds: ``done``, ``stale`` (done by older code), ``failed``, ``resumes`` or ``to do``.
+    store holds (``stale``: done by older code), ``rerun`` is the rule of ``RunSettings``.
     """
 
     cells: tuple[Cell, ...]
     seconds: Mapping[str, float | None]
-    state: Mapping[str, str]
+    state: Mapping[str, State]
+    rerun: Rerun = "failed"
 
     @property
     def waiting(self) -> tuple[Cell, ...]:
-        """The cells still to be run."""
-        return tuple(cell for cell in self.cells if self.state[cell.key] not in ("done", "stale"))
+        """The cells still to be worked on."""
+        kept = {"failed": ("done", "stale"), "never": ("done", "stale", "failed", "skipped"), "stale": ("done",)}
+        return tuple(cell for cell in self.cells if self.state[cell.key] not in kept.get(self.rerun, ()))
 
     @property
     def expected_seconds(self) -> float:
@@ -55,11 +61,11 @@ def cells(config: RunConfig) -> tuple[Cell, ...]:
 def build(
     config: RunConfig,
     *,
-    state: Callable[[Cell], str] = lambda cell: "to do",
+    state: Callable[[Cell], State] = lambda cell: "to do",
     measured: Mapping[str, float] | None = None,
 ) -> Plan:
-    """The plan of a run. ``state`` asks the store about a cell; ``measured`` maps ``method/tier`` to the seconds per 1000
-    images of earlier runs, which count more than what presets declare."""
+    """The plan of a run. ``state`` asks the store about a cell; ``measured`` maps ``method/tier`` to the seconds per
+    1000 images of earlier runs, which count more than what presets declare."""
     planned = cells(config)
     rates = {choice.entry.name: _rate(choice, config.tier, measured or {}) for choice in config.choices}
     seconds: dict[str, float | None] = {}
@@ -69,10 +75,10 @@ def build(
             seconds[cell.key] = None if rate is None else rate * cell.budget.images / 1000
         else:
             seconds[cell.key] = REFERENCE_SECONDS
-    return Plan(planned, seconds, {cell.key: state(cell) for cell in planned})
+    return Plan(planned, seconds, {cell.key: state(cell) for cell in planned}, config.run.rerun)
 
 
-def measured_rates(costs: list[tuple[str, str, float, int]]) -> dict[str, float]:
+def measured_rates(costs: Iterable[tuple[str, str, float, int]]) -> dict[str, float]:
     """Median seconds per 1000 images by ``method/tier``, from (method, tier, seconds, images) of finished cells."""
     seen: dict[str, list[float]] = {}
     for method, tier, seconds, images in costs:

@@ -42,7 +42,7 @@ def test_outside_the_checkout_results_go_below_the_current_folder(
 
 
 def test_the_issues_example() -> None:
-    words = "methods=[hologan] seeds=3 tier=micro device=cuda hologan.identity_weight=0".split()
+    words = ["methods=[hologan]", "seeds=3", "tier=micro", "device=cuda", "hologan.identity_weight=0"]
     made = config.parse([SUITE, *words])
     (choice,) = made.choices
     assert made.seeds == (0, 1, 2)
@@ -182,5 +182,5 @@ def test_switches_with_declared_values(plugin: Path) -> None:
     card = plugin / "card.yaml"
     card.write_text(card.read_text().replace("switches: [beta]", "switches: {beta: [0.1, 1.0]}"))
     assert len(one(plugin, "tiny_vae.beta=0.1,1.0").choices[0].variants) == 2
-    with pytest.raises(ConfigError, match="value for tiny_vae.beta: '0.2'"):
+    with pytest.raises(ConfigError, match=r"value for tiny_vae.beta: '0.2'"):
         one(plugin, "tiny_vae.beta=0.2")

@@ -63,9 +63,7 @@ def test_equal_words_give_equal_keys_and_every_choice_counts(plugin: Path) -> No
 
 def test_upstream_cells_come_first_and_are_part_of_the_key(plugin: Path) -> None:
     upper = copy(plugin, "upper", f"needs: {{start: {plugin}}}\n")
-    cells = plan.cells(
-        config.parse(["suite=3d_aware", "tier=smoke", f"methods=[{upper}]", "seeds=2", "references=[]"])
-    )
+    cells = plan.cells(config.parse(["suite=3d_aware", "tier=smoke", f"methods=[{upper}]", "seeds=2", "references=[]"]))
     assert [(c.method, c.seed) for c in cells] == [("tiny_vae", 0), ("tiny_vae", 1), ("upper", 0), ("upper", 1)]
     assert [dict(c.upstream) for c in cells[2:]] == [{"start": cells[0].key}, {"start": cells[1].key}]
     words = ["suite=3d_aware", "tier=smoke", f"methods=[{upper}]", "references=[]"]

@@ -187,7 +187,7 @@ def test_a_method_that_cannot_be_imported(plugin: Path) -> None:
 
 def test_an_entry_without_its_class(plugin: Path) -> None:
     rewrite(plugin / "card.yaml", "method:TinyVAE", "method:TinyVEA")
-    with pytest.raises(ConfigError, match="no class 'TinyVEA'.*Did you mean TinyVAE"):
+    with pytest.raises(ConfigError, match=r"no class 'TinyVEA'.*Did you mean TinyVAE"):
         registry.load(str(plugin))
 
 

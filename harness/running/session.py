@@ -1,0 +1,146 @@
+"""One run from its words to its tables: plan, work, show, write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness import config as configuration
+from harness.config import RunConfig
+from harness.console import Console, columns, duration, leaderboard_text
+from harness.running import plan as planning
+from harness.running.plan import Plan
+from harness.store import Store, StoredResult
+from harness.tables import leaderboard
+from harness.tables.rows import gather
+from harness.types import Cell, Executor, Outcome
+
+FAILED = 3
+SHOWN_ROWS = 40
+"""Longer plans are shown by variant."""
+
+
+def run(words: Sequence[str], *, dry_run: bool = False) -> int:
+    """Plan and, unless ``dry_run``, work on what is not done; 0 where every cell ended well, else 3."""
+    config = configuration.parse(words)
+    store = Store(config.store)
+    plan = make_plan(config, store)
+    print(plan_text(config, plan))
+    if dry_run:
+        return 0
+    return work(config, store, plan)
+
+
+def make_plan(config: RunConfig, store: Store) -> Plan:
+    """The plan of a run, with what its store holds and what earlier runs cost; unreadable results count as to do."""
+    known = {result.key: result for result in store.results(report=lambda error: None)}
+
+    def state(cell: Cell) -> planning.State:
+        result = known.get(cell.key)
+        if result is None or result.status == "absent":
+            return "to do"
+        if result.status == "done":
+            return "stale" if result.stale(cell.code) else "done"
+        return "resumes" if result.status == "partial" else result.status
+
+    rates = planning.measured_rates(_costs(known.values()))
+    return planning.build(config, state=state, measured=rates)
+
+
+def work(config: RunConfig, store: Store, plan: Plan) -> int:
+    """Run the waiting cells, showing a partial leaderboard after each, then write the tables."""
+    outcomes: list[Outcome] = []
+    todo = plan.waiting
+    weights = {cell.key: plan.seconds[cell.key] or 60.0 for cell in todo}
+    results: dict[str, StoredResult] = {}
+    with Console(weights, workers=config.workers) as console:
+        for outcome in _executor(config, store, console).map(todo) if todo else ():
+            outcomes.append(outcome)
+            console.outcome(outcome)
+            if outcome.status == "done" and len(outcomes) < len(todo):
+                results[outcome.key] = store.read(outcome.key)
+                console.line(f"\n{leaderboard_text(gather(results.values(), config.suite.name))}\n")
+    written = leaderboard.write(store, config.suite.name, config.out, config.tier)
+    print(_ending(config, store, plan, outcomes, [str(p) for p in written if p.suffix in (".csv", ".md")]))
+    return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def plan_text(config: RunConfig, plan: Plan) -> str:
+    """The plan as a table, what it is expected to cost, and where results go."""
+    if len(plan.cells) <= SHOWN_ROWS:
+        rows = [
+            [cell.variant, str(cell.seed), _images(cell), _seconds(plan.seconds[cell.key]), plan.state[cell.key]]
+            for cell in plan.cells
+        ]
+        table = columns(["row", "seed", "images", "CPU time", "state"], rows)
+    else:
+        table = columns(["row", "cells", "images each", "CPU time", "states"], _by_variant(plan))
+    expected = f"{len(plan.waiting)} of {len(plan.cells)} cells to run"
+    if plan.waiting:
+        expected += f", expected {duration(plan.expected_seconds / config.workers)}"
+        if config.workers > 1:
+            expected += f" with {config.workers} workers ({duration(plan.expected_seconds)} of CPU time)"
+        if plan.unknown:
+            expected += f", not counting {plan.unknown} cells of unknown cost"
+        expected += "; building data and judges comes on top the first time"
+    head = f"{config.suite.title}: {config.data.name}, {config.data.resolution} px, tier {config.tier}"
+    return f"{head}\n\n{table}\n\n{expected}\nresults: {config.store}\n"
+
+
+def _by_variant(plan: Plan) -> list[list[str]]:
+    groups: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        groups.setdefault(cell.variant, []).append(cell)
+    rows = []
+    for variant, cells in groups.items():
+        states: dict[str, int] = {}
+        for cell in cells:
+            states[plan.state[cell.key]] = states.get(plan.state[cell.key], 0) + 1
+        known = [s for s in (plan.seconds[cell.key] for cell in cells) if s is not None]
+        told = ", ".join(f"{count} {state}" for state, count in states.items())
+        rows.append([variant, str(len(cells)), _images(cells[0]), _seconds(sum(known) if known else None), told])
+    return rows
+
+
+def _executor(config: RunConfig, store: Store, console: Console) -> Executor:
+    if config.executor == "processes":
+        from harness.running.executors.local import ProcessPool
+
+        return ProcessPool(store, config.run, workers=config.workers, observer=console.observe)
+    if config.executor == "slurm":
+        from harness.running.executors.slurm import Slurm
+
+        return Slurm(store, config.run, workers=config.workers, observer=console.observe)
+    if config.executor == "ray":
+        from harness.running.executors.ray import Ray
+
+        return Ray(store, config.run, workers=config.workers, observer=console.observe)
+    from harness.running.executors.local import InProcess
+
+    return InProcess(store, config.run, observer=console.observe)
+
+
+def _ending(config: RunConfig, store: Store, plan: Plan, outcomes: Sequence[Outcome], written: Sequence[str]) -> str:
+    """The final table over all seeds in the store, what did not end well, and where things are."""
+    rows = [row for row in leaderboard.rows_of(store, config.suite.name, config.tier) if row.data_digest]
+    parts = [leaderboard_text(rows)] if rows else []
+    bad = [outcome for outcome in outcomes if outcome.status != "done"]
+    parts += [f"{o.status}: {o.label}: {o.reason}\n  {store.folder(o.key)}" for o in bad]
+    if not outcomes:
+        parts.append(f"nothing to do: all {len(plan.cells)} cells were finished before")
+    parts.append("\n".join(["tables:", *(f"  {path}" for path in written), f"results:\n  {config.store}"]))
+    return "\n\n".join(parts)
+
+
+def _costs(results: Iterable[StoredResult]) -> Iterator[tuple[str, str, float, int]]:
+    for result in results:
+        seconds = result.cost.get("fit_seconds")
+        if result.status == "done" and isinstance(seconds, (int, float)):
+            yield result.cell.method, result.cell.tier, float(seconds), result.cell.budget.images
+
+
+def _images(cell: Cell) -> str:
+    return f"{cell.budget.images:,}" if cell.role == "method" else ""
+
+
+def _seconds(seconds: float | None) -> str:
+    return "?" if seconds is None else duration(seconds)

@@ -1,0 +1,189 @@
+"""The verbs beside ``run``: each takes the words after it and returns an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import registry
+from harness.cards import TIERS, unknown
+from harness.console import columns, leaderboard_text
+from harness.types import ConfigError, HarnessError
+
+if TYPE_CHECKING:
+    from harness.config import RunConfig
+
+
+def leaderboard(words: Sequence[str]) -> int:
+    """Write and show the tables of a suite from everything in the store."""
+    from harness.config import default_store
+    from harness.store import Store
+    from harness.tables import leaderboard as tables
+
+    given = _plain(words, ("suite", "tier", "store", "out"), "leaderboard")
+    suite = registry.suite(_needed(given, "suite", registry.suites(), "leaderboard")).name
+    tier = given.get("tier")
+    if tier is not None and tier not in TIERS:
+        raise unknown("value for tier:", tier, TIERS, "command line")
+    store = Store(_place(given, "store", default_store()))
+    out = _place(given, "out", store.root / "tables")
+    written = tables.write(store, suite, out, tier)
+    if not written:
+        raise ConfigError(
+            f"no finished cell of suite {suite}{f' at tier {tier}' if tier else ''}",
+            where=str(store.root),
+            remedy=f"Run it first: python -m harness run suite={suite}",
+        )
+    for name in dict.fromkeys(row.tier for row in tables.rows_of(store, suite, tier)):
+        print(f"{suite}, tier {name}\n\n{leaderboard_text(tables.rows_of(store, suite, name))}\n")
+    print("\n".join(str(path) for path in written if path.suffix in (".csv", ".md")))
+    return 0
+
+
+def listing(words: Sequence[str]) -> int:
+    """Print methods, suites and protocols, or those kinds that were named."""
+    kinds: dict[str, Callable[[], str]] = {"methods": _methods, "suites": _suites, "protocols": _protocols}
+    for word in words:
+        if word not in kinds:
+            raise unknown("list", word, kinds, "command line")
+    print("\n\n".join(f"{kind}\n{kinds[kind]()}" for kind in words or kinds))
+    return 0
+
+
+def data(words: Sequence[str], full: bool = False) -> int:
+    """Build, verify or preview the data set that ``run`` would use with the same words."""
+    actions: dict[str, Callable[[RunConfig, Path | None, bool], int]] = {
+        "build": _build,
+        "verify": _verify,
+        "preview": _preview,
+    }
+    if not words or words[0] not in actions:
+        raise unknown("action", words[0] if words else "", actions, "data")
+    from harness import config
+
+    out = [word.partition("=")[2] for word in words if word.startswith("out=")]
+    made = config.parse([word for word in words[1:] if not word.startswith("out=")])
+    return actions[words[0]](made, Path(out[-1]).expanduser() if out else None, full)
+
+
+def score(words: Sequence[str]) -> int:
+    """Score two folders of pictures against one another."""
+    if not words or words[0] != "generation":
+        raise unknown("kind of score", words[0] if words else "", ("generation",), "score")
+    given = _plain(words[1:], ("real", "fake", "features", "resolution", "weights", "seed", "out"), "score generation")
+    for name in ("real", "fake"):
+        _needed(given, name, (), "score generation")
+    from harness import scoring
+
+    real, fake = (Path(given.pop(name)).expanduser() for name in ("real", "fake"))
+    return scoring.generation(real, fake, **given)
+
+
+def replay(words: Sequence[str]) -> int:
+    """Repeat the failing step of a bundle: a folder, or the key of a failed cell."""
+    if len(words) != 1:
+        raise ConfigError("give one failure bundle", where="replay", remedy="python -m harness replay path/to/failure")
+    from harness.running import forensics
+
+    print(forensics.replay(Path(words[0]).expanduser(), registry.load))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------------- listing
+def _methods() -> str:
+    found = registry.scan()
+    rows = []
+    for name, entry in found.methods.items():
+        card = entry.card
+        can = [*card.capabilities, *(["pose"] if card.controls_pose else []), *(["depth"] if card.has_depth else [])]
+        paper = card.paper.get("venue", "")
+        arxiv = f"arXiv {card.paper['arxiv']}" if "arxiv" in card.paper else ""
+        rows.append(
+            [name, card.title, ", ".join(filter(None, [str(paper), arxiv])), " ".join(can), " ".join(entry.tiers)]
+        )
+    text = columns(["name", "title", "published", "can", "tiers"], rows)
+    broken = [f"unusable: {error}" for error in found.broken.values()]
+    return "\n".join([text, *broken])
+
+
+def _suites() -> str:
+    rows = []
+    for name in registry.suites():
+        try:
+            suite = registry.suite(name)
+        except HarnessError as error:
+            rows.append([name, f"unusable: {error}", "", ""])
+        else:
+            rows.append([name, suite.title, suite.protocol, " ".join(suite.methods)])
+    return columns(["name", "title", "protocol", "methods"], rows)
+
+
+def _protocols() -> str:
+    return columns(["name"], [[name] for name in registry.protocols()])
+
+
+# ---------------------------------------------------------------------------------------------------------- data
+def _build(made: RunConfig, out: Path | None, full: bool) -> int:
+    from harness.data import cache
+
+    seen = dict[str, int]()
+
+    def progress(split: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if seen.get(split) != tenth:
+            seen[split] = tenth
+            print(f"{split}: {done}/{total}", flush=True)
+
+    dataset = cache.build(made.data, made.run.cache, workers=made.workers, progress=progress)
+    for split in seen or made.data.splits:
+        print(f"{split}: {dataset.split(split).digest[:16]}")
+    print(f"{made.data.name} ({made.tier}) is in {made.run.cache}")
+    return 0
+
+
+def _verify(made: RunConfig, out: Path | None, full: bool) -> int:
+    from harness.data import cache
+
+    found = cache.verify(made.data, made.run.cache, full=full)
+    for split, digest in found.digests.items():
+        print(f"{split}: {digest[:16]}")
+    for problem in found.problems:
+        print(f"problem: {problem}")
+    print(f"{found.checked} files checked, {len(found.problems)} problems")
+    return 2 if found.problems else 0
+
+
+def _preview(made: RunConfig, out: Path | None, full: bool) -> int:
+    from harness.data.sheet import write_sheet
+
+    path = out or Path(f"{made.data.name.replace('/', '_')}_{made.tier}.png")
+    write_sheet(made.data, path)
+    print(path)
+    return 0
+
+
+# --------------------------------------------------------------------------------------------------------- words
+def _plain(words: Sequence[str], known: Sequence[str], where: str) -> dict[str, str]:
+    """key=value words as text."""
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not value:
+            raise ConfigError(f"{word!r} is not key=value", where=where, remedy=f"Keys: {', '.join(known)}.")
+        if key not in known:
+            raise unknown("key", key, known, where)
+        if key in given:
+            raise ConfigError(f"{key} is given twice", where=where)
+        given[key] = value
+    return given
+
+
+def _needed(given: Mapping[str, str], key: str, known: Mapping[str, Any] | Sequence[str], where: str) -> str:
+    if key not in given:
+        raise ConfigError(f"{key}=... is missing", where=where, nearest=[f"{key}={name}" for name in known])
+    return given[key]
+
+
+def _place(given: Mapping[str, str], key: str, default: Path) -> Path:
+    return Path(given[key]).expanduser().absolute() if key in given else default
