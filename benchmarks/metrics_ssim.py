@@ -5,11 +5,6 @@ One thread. CPU seconds of the process, best of several runs taken in turn, so t
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_variable] = "1"
-
 import time
 from collections.abc import Callable
 
