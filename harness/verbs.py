@@ -136,7 +136,7 @@ def _build(made: RunConfig, out: Path | None, full: bool) -> int:
             print(f"{split}: {done}/{total}", flush=True)
 
     dataset = cache.build(made.data, made.run.cache, workers=made.workers, progress=progress)
-    for split in seen or made.data.splits:
+    for split in dataset.opened:
         print(f"{split}: {dataset.split(split).digest[:16]}")
     print(f"{made.data.name} ({made.tier}) is in {made.run.cache}")
     return 0

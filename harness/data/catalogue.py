@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
+from harness.data.layouts import LAYOUTS
 from harness.data.objects import CLASSES
+from harness.data.pictures import FILTERS, folder_digest
 from harness.data.splits import RESOLUTIONS, TIERS, VIEWS, sizes
 from harness.priors import named_prior
 from harness.types import ConfigError, DataSpec, PosePrior, Tier
@@ -14,7 +17,10 @@ VERSION = "1"  # of the procedural family: raise it when a recipe changes the pi
 LIGHTS = ("camera", "world", "albedo")
 BACKGROUNDS = ("random", "sky")
 DEFAULT_PRIORS = {"head": "wide60", "creature": "wide60", "car": "ring", "chair": "ring"}
-NAMES = tuple(f"objects/{name}" for name in CLASSES)
+NAMES = (*(f"objects/{name}" for name in CLASSES), *(f"folder/{name}" for name in LAYOUTS))
+OBJECT_OPTIONS = ("light", "background", "views")
+
+Option = str | int | float | bool
 
 
 def spec(
@@ -23,66 +29,89 @@ def spec(
     tier: Tier = "micro",
     resolution: int | None = None,
     prior: str | PosePrior | None = None,
-    light: str = "camera",
-    background: str = "random",
-    views: int | None = None,
     seed: int = 0,
     splits: Mapping[str, int] | None = None,
-    **options: object,
+    root: str | Path | None = None,
+    **options: Option,
 ) -> DataSpec:
     """The specification of data set ``name`` at a tier.
 
-    ``objects/<class>``: ``prior`` is a pose prior or its name, ``light`` one of camera, world, albedo, ``background``
-    random or sky, ``views`` the number of views per identity in ``multiview``; ``splits`` replaces the number of rows
-    of some splits. Raises ConfigError with the nearest valid names.
+    ``objects/<class>``: options are ``light`` (camera, world, albedo), ``background`` (random, sky) and ``views`` per
+    identity of ``multiview``; ``splits`` replaces the number of rows of some splits. ``folder/<layout>`` reads the
+    images below ``root``: options are ``crop`` (side of the centre crop in pixels, 0 = largest), ``filter`` (box,
+    bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits. ``prior`` is a
+    pose prior or its name. Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
     family, _, kind = name.partition("/")
-    if family != "objects" or kind not in CLASSES:
-        raise _unknown("data set", name, NAMES)
-    if options:
-        raise _unknown(
-            f"option of {name}", next(iter(options)), ("prior", "light", "background", "views", "seed", "resolution")
-        )
-    return _objects(kind, tier, resolution, prior, light, background, views, seed, splits or {})
-
-
-def _objects(
-    kind: str,
-    tier: Tier,
-    resolution: int | None,
-    prior: str | PosePrior | None,
-    light: str,
-    background: str,
-    views: int | None,
-    seed: int,
-    rows: Mapping[str, int],
-) -> DataSpec:
-    for what, value, known in (
-        ("light", light, LIGHTS),
-        ("background", background, BACKGROUNDS),
-        ("tier", tier, TIERS),
-    ):
-        if value not in known:
-            raise _unknown(what, str(value), known)
-    count = views or VIEWS[tier]
-    numbers = sizes(tier, len(CLASSES[kind].factors), count)
-    for split, number in rows.items():
-        if split not in numbers:
-            raise _unknown("split", split, tuple(numbers))
+    _known("data set", name, NAMES)
+    _known("tier", tier, TIERS)
+    chosen = prior if prior is None or isinstance(prior, PosePrior) else named_prior(prior)
+    side = resolution or RESOLUTIONS[tier]
+    if side not in (16, 32, 64, 128, 256):
+        raise ConfigError(f"resolution {side} is not supported", where=name, remedy="Use 16, 32, 64, 128 or 256.")
+    if family == "folder":
+        return _folder(name, kind, side, chosen, seed, splits or {}, root, options)
+    values: dict[str, Option] = {"light": "camera", "background": "random", "views": VIEWS[tier]}
+    for option in options:
+        _known(f"option of {name}", option, OBJECT_OPTIONS)
+    values |= options
+    _known("light", str(values["light"]), LIGHTS)
+    _known("background", str(values["background"]), BACKGROUNDS)
+    if int(values["views"]) < 1 or any(int(number) < 1 for number in (splits or {}).values()):
+        raise ConfigError("sizes of splits and views must be at least 1", where=name)
+    numbers = sizes(tier, len(CLASSES[kind].factors), int(values["views"]))
+    for split, number in (splits or {}).items():
+        _known("split", split, tuple(numbers))
         numbers[split] = int(number)
-    chosen = prior or DEFAULT_PRIORS[kind]
     return DataSpec(
-        name=f"objects/{kind}",
-        resolution=resolution or RESOLUTIONS[tier],
+        name=name,
+        resolution=side,
         splits=numbers,
-        prior=chosen if isinstance(chosen, PosePrior) else named_prior(chosen),
-        options={"light": light, "background": background, "views": count},
+        prior=chosen or named_prior(DEFAULT_PRIORS[kind]),
+        options=values,
         version=VERSION,
         seed=seed,
     )
 
 
-def _unknown(what: str, value: str, known: tuple[str, ...]) -> ConfigError:
-    return ConfigError(
-        f"unknown {what} '{value}'", nearest=get_close_matches(value, known, n=2), remedy=f"Known: {', '.join(known)}."
+def _folder(
+    name: str,
+    kind: str,
+    resolution: int,
+    prior: PosePrior | None,
+    seed: int,
+    limits: Mapping[str, int],
+    root: str | Path | None,
+    options: Mapping[str, Option],
+) -> DataSpec:
+    if root is None:
+        raise ConfigError("no folder given", where=name, remedy="Say where the images are with root=PATH.")
+    layout = LAYOUTS[kind]
+    values: dict[str, Option] = {"crop": 0, "filter": "box", **layout.options}
+    for option in options:
+        _known(f"option of {name}", option, tuple(values))
+    values |= options
+    _known("filter", str(values["filter"]), tuple(FILTERS))
+    listing = layout.list_files(Path(root), values)
+    numbers = {split: len(files) for split, files in listing.splits.items()}
+    for split, number in limits.items():
+        _known("split", split, tuple(numbers))
+        numbers[split] = min(int(number), numbers[split])
+    files = [path for split in listing.splits.values() for path in split]
+    return DataSpec(
+        name=name,
+        resolution=resolution,
+        splits=numbers,
+        prior=prior or (named_prior(layout.prior) if layout.prior else None),
+        options=values,
+        version=VERSION,
+        seed=seed,
+        root=str(root),
+        content=folder_digest(Path(root), files),
     )
+
+
+def _known(what: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        near = get_close_matches(value, known, n=2)
+        raise ConfigError(f"unknown {what} '{value}'", nearest=near, remedy=f"Known: {', '.join(known)}.")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from harness.data import objects
+from harness.data.sources import open_source
 from harness.types import DataSpec
 
 Picture = NDArray[np.uint8]
@@ -50,9 +51,15 @@ def depth_greys(depth: NDArray[np.float32]) -> Picture:
 
 
 def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | None = None) -> Picture:
-    """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3]."""
-    assert spec.prior is not None
+    """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3].
+
+    A folder of images gives its first ``samples`` training images only.
+    """
     size = scale or max(1, 128 // spec.resolution)
+    if spec.family == "folder":
+        rows_found = open_source(spec).produce("train", 0, min(samples, spec.splits["train"]))
+        return tiled(list(rows_found["image"]), _COLUMNS, size)
+    assert spec.prior is not None
     shown = [objects.sample(spec, split, k, ("image",))["image"] for k in range(samples)]
     reach = min(spec.prior.azimuth[1] * (2 if spec.prior.kind == "gauss" else 1), np.pi * (1 - 1 / _COLUMNS))
     rows: list[list[Picture]] = [[], [], [], []]

@@ -50,6 +50,10 @@ class Source(Protocol):
 
 def open_source(spec: DataSpec) -> Source:
     """The source of ``spec``'s family."""
+    if spec.family == "folder":
+        from harness.data.folders_source import FoldersSource
+
+        return FoldersSource(spec)
     from harness.data.objects_source import ObjectsSource
 
     return ObjectsSource(spec)

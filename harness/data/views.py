@@ -178,6 +178,11 @@ class Dataset:
             self._splits[name] = self._opener(name)
         return self._splits[name]
 
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """Names of the splits that have been opened so far."""
+        return tuple(self._splits)
+
     def digest(self, names: Sequence[str]) -> str:
         """Content digest of several splits together."""
         return digest_of({name: self.split(name).digest for name in names})

@@ -1,0 +1,97 @@
+"""Rows of a published image folder for the cache: decoded, cropped and resized once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.data.fields import Array, Storage
+from harness.data.layouts import LAYOUTS, Listing, matrix
+from harness.data.pictures import Filter, open_picture, resized
+from harness.data.sources import SHARD_ROWS, code_digest
+from harness.types import DataError, DataSpec
+
+CELEBA_MIRROR = (1, 0, 2, 4, 3)  # left eye, right eye, nose, left mouth corner, right mouth corner
+
+
+class FoldersSource:
+    """Implements ``Source`` by reading image files below ``spec.root``."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        self.spec = spec
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Files and labels of the user's folder."""
+        if self.spec.root is None:
+            raise DataError("no folder given", where=self.spec.name, remedy="Say data.root=PATH.")
+        return LAYOUTS[self.spec.name.partition("/")[2]].list_files(Path(self.spec.root), self.spec.options)
+
+    def rows(self, split: str) -> int:
+        if split not in self.spec.splits:
+            known = ", ".join(self.spec.splits)
+            raise DataError(f"no split '{split}'", where=self.spec.name, remedy=f"This folder has: {known}.")
+        return self.spec.splits[split]
+
+    def storage(self, split: str) -> dict[str, Storage]:
+        names = ["image", "identity"]
+        names += ["category"] * bool(self.listing.categories)
+        names += ["attributes"] * bool(self.listing.attributes)
+        names += ["kp2d"] * bool(self.listing.landmarks)
+        return dict.fromkeys(names, "plain")
+
+    def shard_rows(self, split: str) -> int:
+        return SHARD_ROWS if self.spec.resolution <= 64 else SHARD_ROWS // 2
+
+    def produce(self, split: str, first: int, count: int) -> dict[str, Array]:
+        options, size = self.spec.options, self.spec.resolution
+        crop, kind = int(options["crop"]), str(options["filter"])
+        paths = self.listing.splits[split][first : first + count]
+        images, points = np.empty((count, size, size, 3), np.uint8), []
+        for k, path in enumerate(paths):
+            picture = open_picture(path)
+            try:
+                images[k] = resized(picture, size, crop, _filter(kind))
+            except DataError as error:
+                raise DataError(error.what, where=str(path), remedy=error.remedy) from error
+            if self.listing.landmarks:
+                side = crop or min(picture.size)
+                corner = np.array([(edge - side) // 2 for edge in picture.size])
+                points.append((np.array(self.listing.landmarks[path]).reshape(-1, 2) + 0.5 - corner) / side)
+        record: dict[str, Array] = {"image": images, "identity": np.arange(first, first + count, dtype=np.int32)}
+        if self.listing.categories:
+            record["category"] = np.array([self.listing.categories[path] for path in paths], np.int32)
+        if self.listing.attributes:
+            record["attributes"] = matrix(self.listing.attributes, paths, "int8")
+        if points:
+            record["kp2d"] = np.stack(points).astype(np.float32)
+        return record
+
+    def extras(self, split: str, first: int, count: int) -> dict[str, Array]:
+        return {}
+
+    def schema(self, split: str) -> dict[str, Any]:
+        listing = self.listing
+        layout = LAYOUTS[self.spec.name.partition("/")[2]]
+        names = [name.removesuffix("_x") for name in listing.landmark_names[::2]]
+        return {
+            "factors": [],
+            "parts": [],
+            "keypoints": names,
+            "keypoint_mirror": list(CELEBA_MIRROR) if len(names) == len(CELEBA_MIRROR) else list(range(len(names))),
+            "categories": list(listing.category_names),
+            "attributes": list(listing.attribute_names),
+            "licence": layout.licence,
+            "notes": list(listing.notes),
+        }
+
+    def code(self) -> str:
+        return code_digest("pictures", "layouts", "folders_source")
+
+
+def _filter(name: str) -> Filter:
+    known: tuple[Filter, ...] = ("box", "bilinear", "bicubic", "lanczos")
+    return next(kind for kind in known if kind == name)
