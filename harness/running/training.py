@@ -207,7 +207,7 @@ def train(
 
 
 class Interruption:
-    """Turns the first Ctrl-C or SIGTERM of a block into a flag, so that no step is torn; a second one acts at once.
+    """Turns a Ctrl-C or SIGTERM during a block into a flag, so that no step is torn; a second one acts at once.
 
     Only the main thread receives signals; elsewhere the block changes nothing.
     """
@@ -234,8 +234,9 @@ class Interruption:
         raise SystemExit(128 + self.caught)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.caught = number
-        self._restore()
+        # Only the same signal again acts at once: a pool's SIGTERM after the terminal's Ctrl-C must not tear the save.
+        signal.signal(number, self._before.pop(number))
+        self.caught = self.caught or number
 
     def _restore(self) -> None:
         while self._before:
