@@ -48,12 +48,13 @@ class Judges:
 
     ``digest`` is the SHA-256 of the weights file; ``report`` the scores on held-out oracle pictures (degrees, SIDE
     times 100, coefficients of determination); ``space`` the feature space ``proc-v1``; ``learnt`` the columns of the
-    attribute net that describe the object and that it can read, named by ``attribute_names``.
+    attribute net that describe the object and that it can read, with ``attribute_names`` and ``attribute_groups``.
     """
 
     digest: str
     report: Mapping[str, float]
     attribute_names: tuple[str, ...]
+    attribute_groups: tuple[str, ...]
     space: FeatureSpace
     learnt: tuple[int, ...]
     pose_net: PoseNet
@@ -225,7 +226,7 @@ def _read(folder: Path, spec: DataSpec) -> Judges:
         )
     nets = _Nets.fresh(spec, len(columns))
     nets.load(load(content))
-    identity = [i for i, column in enumerate(columns) if column.identity]
+    identity = [i for i, column in enumerate(columns) if column.group != targets.VIEW]
     learnt = [i for i in identity if report[f"r2/{columns[i].name}"] >= LEARNT] or identity
     space = FeatureSpace.from_network(
         SPACE,
@@ -239,6 +240,7 @@ def _read(folder: Path, spec: DataSpec) -> Judges:
         digest=digest,
         report=report,
         attribute_names=tuple(columns[i].name for i in learnt),
+        attribute_groups=tuple(columns[i].group for i in learnt),
         space=space,
         learnt=tuple(learnt),
         pose_net=nets.pose,

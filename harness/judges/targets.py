@@ -14,16 +14,17 @@ from harness.judges.training import Truth, to_unit
 
 FIELDS = ("image", "coverage", "depth", "pose", "light", "factors")
 CHANNELS = ("red", "green", "blue")
+VIEW = "view"
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """One target column: ``name``, mirror ``sign`` (-1: changes sign under a left-right flip), and whether it
-    describes the object (``identity``) rather than the view of it."""
+    """One target column: ``name``; ``group``, the factor's group, or ``view`` for what does not belong to the object;
+    mirror ``sign`` (-1: changes sign under a left-right flip)."""
 
     name: str
+    group: str
     sign: float = 1.0
-    identity: bool = True
 
 
 def attributes_of(
@@ -39,25 +40,27 @@ def attributes_of(
         if factor.kind == "circular":
             turn = 2 * np.pi * (values - factor.low) / (factor.high - factor.low)
             columns += [
-                (Attribute(f"{factor.name}.sin"), np.sin(turn)),
-                (Attribute(f"{factor.name}.cos"), np.cos(turn)),
+                (Attribute(f"{factor.name}.sin", factor.group), np.sin(turn)),
+                (Attribute(f"{factor.name}.cos", factor.group), np.cos(turn)),
             ]
         elif factor.kind == "category":
-            columns += [(Attribute(f"{factor.name}.{k}"), values == k) for k in range(len(factor.weights))]
+            columns += [
+                (Attribute(f"{factor.name}.{k}", factor.group), values == k) for k in range(len(factor.weights))
+            ]
         else:
-            columns.append((Attribute(factor.name), values))
+            columns.append((Attribute(factor.name, factor.group), values))
     pose, light = np.asarray(fields["pose"], np.float64), np.asarray(fields["light"], np.float64)
     columns += [
-        (Attribute("azimuth.sin", -1.0, False), np.sin(pose[:, 0])),
-        (Attribute("azimuth.cos", 1.0, False), np.cos(pose[:, 0])),
-        (Attribute("elevation", 1.0, False), pose[:, 1]),
-        (Attribute("light.x", -1.0, False), light[:, 0]),
-        (Attribute("light.y", 1.0, False), light[:, 1]),
-        (Attribute("ambient", 1.0, False), light[:, 3]),
+        (Attribute("azimuth.sin", VIEW, -1.0), np.sin(pose[:, 0])),
+        (Attribute("azimuth.cos", VIEW), np.cos(pose[:, 0])),
+        (Attribute("elevation", VIEW), pose[:, 1]),
+        (Attribute("light.x", VIEW, -1.0), light[:, 0]),
+        (Attribute("light.y", VIEW), light[:, 1]),
+        (Attribute("ambient", VIEW), light[:, 3]),
     ]
     share = np.asarray(fields["coverage"], np.float64)[..., None] / 255
     colour = (np.asarray(fields["image"]) * share).sum((1, 2)) / np.maximum(share.sum((1, 2)), 1e-9)
-    columns += [(Attribute(f"mean_{name}"), colour[:, c]) for c, name in enumerate(CHANNELS)]
+    columns += [(Attribute(f"mean_{name}", "appearance"), colour[:, c]) for c, name in enumerate(CHANNELS)]
     return tuple(attribute for attribute, _ in columns), np.stack([v.astype(np.float64) for _, v in columns], axis=1)
 
 

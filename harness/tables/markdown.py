@@ -32,8 +32,8 @@ def _preface(rows: Sequence[Row]) -> str:
     lines = [
         "Mean over seeds ± sample standard deviation; the interval of every number is in metrics.csv (95 % percentile "
         "bootstrap of the mean). **Bold** is the best mean among trained rows of one budget; in brackets the ranks "
-        "that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows real data: together they show "
-        "the usable range of each column.",
+        "that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows real data: together they "
+        "show the usable range of each column.",
     ]
     if len(budgets) > 1:
         named = ", ".join(f"{name} ({count(images)} images)" for images, name in budgets)

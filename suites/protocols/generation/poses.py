@@ -1,0 +1,93 @@
+"""Does the commanded pose decide the picture, and does the object survive it?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.judges.shelf import Judges
+from harness.metrics.pose import identity_variance_ratio, pose_control, pose_correlation
+from harness.types import PosePrior
+from suites.protocols.generation.sheet import Sheet, channels_first
+from suites.protocols.generation.sizes import FULL_TURN
+
+COLUMNS = ("pose_corr", "pose_rank_corr", "pose_slope", "pose_eta2", "pose_spread", "pose_mae", "id_var_ratio")
+TURN = "a full turn: see pose_resultant"
+STILL = "the pose does not change the pictures"
+
+
+def score_poses(
+    sheet: Sheet, predictions: Mapping[str, NDArray], judges: Judges, prior: PosePrior, *, collapsed: bool
+) -> None:
+    """Enter the pose columns of the sweep [K,P], and how the run ended as note ``pose_state``.
+
+    The mean curve (degrees by commanded azimuth) and every estimate go to ``per_sample``: a fold is seen there.
+    """
+    pictures, commanded = predictions["sweep"], predictions["sweep_azimuth"].astype(np.float64)
+    count, poses = pictures.shape[:2]
+    images = channels_first(pictures)
+    estimated = judges.pose(images)[0].double().numpy().reshape(count, poses)
+    requests = np.tile(commanded, count)
+    control = pose_control(requests, estimated.reshape(-1))
+    relation = pose_correlation(commanded, estimated)
+    still = bool((pictures == pictures[:, :1]).all())
+    turn = prior.azimuth[1] >= FULL_TURN
+    undefined = STILL if still else "the estimated pose never changes"
+    # On a full circle a correlation of angles means nothing, and the resultant has floor 0.
+    values = (
+        relation.correlation,
+        relation.rank_correlation,
+        relation.slope,
+        relation.eta_squared,
+        relation.spread_deg,
+    )
+    for column, value in zip(COLUMNS, values, strict=False):
+        sheet.put(column, math.nan if turn else value, TURN if turn else undefined)
+    if turn:
+        sheet.put("pose_resultant", control["resultant"])
+    sheet.put("pose_mae", math.nan if still else control["mae_deg"], STILL)
+    ratio = math.nan if still else _identity_ratio(judges, images, count, poses)
+    sheet.put("id_var_ratio", ratio, STILL if still else "no attribute varies")
+    sheet.per_sample["azimuth_estimated"] = estimated
+    sheet.per_sample["azimuth_commanded"] = commanded
+    sheet.per_sample["azimuth_mean_curve_deg"] = relation.mean_curve_deg
+    sheet.notes["pose_state"] = "collapsed" if collapsed else STILL if still else relation.state.replace("_", " ")
+
+
+def score_elevation(sheet: Sheet, predictions: Mapping[str, NDArray], judges: Judges) -> None:
+    """Enter the correlation of commanded and estimated elevation; claimed by nobody, so it has no direction."""
+    pictures, commanded = predictions["tilt"], predictions["tilt_elevation"].astype(np.float64)
+    estimated = judges.pose(channels_first(pictures))[1].double().numpy().reshape(pictures.shape[:2])
+    sheet.put("pose_corr_elev", pose_correlation(commanded, estimated).correlation, "the estimate never changes")
+
+
+def score_swap(sheet: Sheet, pictures: NDArray, judges: Judges) -> None:
+    """Enter how far the two latents divide shape from appearance (HoloGAN, claim H3).
+
+    ``pictures`` [3,S,H,W,3]: objects, the same with another shape latent, with another appearance latent. Change of an
+    attribute group = mean absolute difference of its standardised attributes. ``swap_shape`` is the shape latent's
+    share of the change of shape, ``swap_appearance`` the appearance latent's share of the change of appearance; 0.5 is
+    no division. ``per_sample`` keeps the matrix [latent, group].
+    """
+    attributes = judges.attributes(channels_first(pictures)).double()
+    base, shape, appearance = attributes.reshape(3, pictures.shape[1], -1)
+    groups = np.asarray(judges.attribute_groups)
+    matrix = np.full((2, 2), math.nan)
+    for column, group in enumerate(("shape", "appearance")):
+        members = torch.from_numpy(np.flatnonzero(groups == group))
+        if len(members):
+            for row, swapped in enumerate((shape, appearance)):
+                matrix[row, column] = float((swapped - base)[:, members].abs().mean())
+    shares = np.diag(matrix) / np.where(matrix.sum(0) > 0, matrix.sum(0), math.nan)
+    sheet.put("swap_shape", float(shares[0]), "the judge reads no attribute of shape")
+    sheet.put("swap_appearance", float(shares[1]), "the judge reads no attribute of appearance")
+    sheet.per_sample["swap_matrix"] = matrix
+
+
+def _identity_ratio(judges: Judges, images: torch.Tensor, count: int, poses: int) -> float:
+    attributes = judges.attributes(images).reshape(count, poses, -1)
+    return float(identity_variance_ratio(attributes))

@@ -1,0 +1,85 @@
+"""How many images the protocol draws, and at which poses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from harness.types import ConfigError, DataSpec, PosePrior
+
+FULL_TURN = math.pi - 1e-6
+TWO_SIGMA = 2.0
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers of images.
+
+    ``n`` images for the distances between sets, ``geometry`` of them with a scored depth; ``latents`` objects, each at
+    ``azimuths`` poses of the sweep, ``tilts`` elevations and ``views`` neighbouring views; ``swaps`` pairs of objects.
+    """
+
+    n: int
+    geometry: int
+    latents: int
+    azimuths: int
+    tilts: int
+    views: int
+    swaps: int
+    inception: bool
+
+
+def sizes(settings: Mapping[str, Any], data: DataSpec) -> Sizes:
+    """Sizes of a suite's settings: ``n`` (at most the test split), the rest follows from it unless given.
+
+    Raises ConfigError for an unknown setting or one that is not a positive whole number.
+    """
+    known = [field.name for field in fields(Sizes)]
+    for name, value in settings.items():
+        if name not in known:
+            raise ConfigError(f"unknown setting {name!r}", where="generation_3d", remedy=f"Known: {', '.join(known)}.")
+        if not isinstance(value, int) or (value < 1 and name != "inception"):
+            raise ConfigError(f"{name}: {value!r} must be a positive whole number", where="generation_3d")
+    n = min(int(settings.get("n", 2048)), data.splits.get("test", 0) or int(settings.get("n", 2048)))
+    latents = int(settings.get("latents", min(64, max(8, n // 32))))
+    return Sizes(
+        n=n,
+        geometry=min(n, int(settings.get("geometry", 512))),
+        latents=latents,
+        azimuths=int(settings.get("azimuths", 13)),
+        tilts=int(settings.get("tilts", 5)),
+        views=int(settings.get("views", 5)),
+        swaps=int(settings.get("swaps", latents)),
+        inception=bool(settings.get("inception", True)),
+    )
+
+
+def sweep(prior: PosePrior, count: int) -> np.ndarray:
+    """Commanded azimuths float32 [count]: even over the prior's range (two sd of a Gaussian one), ends included; even
+    over the circle for a full turn."""
+    centre, spread = prior.azimuth
+    if spread >= FULL_TURN:
+        return (centre + np.linspace(-math.pi, math.pi, count, endpoint=False)).astype(np.float32)
+    reach = spread * (TWO_SIGMA if prior.kind == "gauss" else 1.0)
+    return np.linspace(centre - reach, centre + reach, count).astype(np.float32)
+
+
+def tilt(prior: PosePrior, count: int) -> np.ndarray:
+    """Commanded elevations float32 [count], even over the prior's range."""
+    centre, spread = prior.elevation
+    reach = spread * (TWO_SIGMA if prior.kind == "gauss" else 1.0)
+    return np.linspace(centre - reach, centre + reach, count).astype(np.float32)
+
+
+VIEW_REACH = 0.4
+
+
+def neighbours(prior: PosePrior, count: int) -> np.ndarray:
+    """Azimuths float32 [count] of the views that are warped into each other: +-0.4 rad about the prior's centre, or
+    its range where that is smaller."""
+    reach = min(VIEW_REACH, prior.azimuth[1] * (TWO_SIGMA if prior.kind == "gauss" else 1.0))
+    return np.linspace(prior.azimuth[0] - reach, prior.azimuth[0] + reach, count).astype(np.float32)
