@@ -53,7 +53,7 @@ CARDS: tuple[MetricCard, ...] = (
     _card("pose_rank_corr", "1", "higher", _UNIT, *_LINEAR, identity=1.0, min_n=2),
     _card("pose_slope", "1", "higher", _POSITIVE, "joint-permutation", "scale", "preds-shift", identity=1.0, min_n=2),
     _card("pose_eta2", "1", "higher", _UNIT, identity=1.0, min_n=2),
-    _card("pose_spread", "deg", "lower", _POSITIVE, floor=_UNPOSED, identity=0.0),
+    _card("pose_spread", "deg", "lower", _POSITIVE, floor="", identity=0.0),
     _card("pose_resultant", "1", "higher", _UNIT, *_SYMMETRIC, floor="sin(a) / a on +-a", identity=1.0),
     _card("pose_mae", "deg", "lower", _HALF_TURN, *_SYMMETRIC, floor=_UNPOSED, identity=0.0),
     _card("pose_mse", "rad^2", "lower", (0.0, math.pi**2), *_SYMMETRIC, "shift", floor=_UNPOSED, identity=0.0),
@@ -84,7 +84,7 @@ def pose_control(requested: Array, estimated: Array) -> dict[str, float]:
     residual = _wrapped(est - sign * req - offset)
     unwrapped = req + sign * (residual + offset)
     return {
-        "resultant": float(vector.abs()),
+        "resultant": min(float(vector.abs()), 1.0),
         "sign": float(sign),
         "offset_deg": math.degrees(float(offset)),
         "mae_deg": math.degrees(float(residual.abs().mean())),
@@ -154,7 +154,7 @@ def pose_correlation(requested: Array, estimated: Array) -> PoseCorrelation:
         pearson=_pearson(x, y),
         spearman=_pearson(*ranks),
         slope=abs(_slope(x, y)),
-        eta_squared=float(curve.var(correction=0)) / total if varies else math.nan,
+        eta_squared=min(float(curve.var(correction=0)) / total, 1.0) if varies else math.nan,
         spread_deg=math.degrees(float(est.mean(1).std(correction=0))),
         mean_curve_deg=torch.rad2deg(curve).numpy(),
     )

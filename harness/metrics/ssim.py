@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 K1, K2 = 0.01, 0.03
-BLOCK_ELEMENTS = 1 << 15  # pixels per map: the four maps and their filtered forms stay in a core's second-level cache
+# Pixels per map and block: on a CPU the maps of a block stay in the core's second-level cache.
+BLOCK_ELEMENTS, BLOCK_ELEMENTS_ACCELERATOR = 1 << 15, 1 << 22
 
 
 def ssim_per_channel(
-    x: Tensor, y: Tensor, *, low: float, high: float, window: int, sigma: float, elements: int = BLOCK_ELEMENTS
+    x: Tensor, y: Tensor, *, low: float, high: float, window: int, sigma: float, elements: int | None = None
 ) -> Tensor:
     """Mean structural similarity (Wang et al. 2004) of channels [M,H,W] over the valid region, float64 [M].
 
@@ -23,6 +24,8 @@ def ssim_per_channel(
     span, middle = high - low, (high + low) / 2
     c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
     taps = _gaussian_taps(window, sigma)
+    if elements is None:
+        elements = BLOCK_ELEMENTS if x.device.type == "cpu" else BLOCK_ELEMENTS_ACCELERATOR
     _, height, width = x.shape
     means = []
     for a, b in zip(*(m.split(max(1, elements // (height * width))) for m in (x, y)), strict=True):
