@@ -19,11 +19,11 @@ GENERATOR = "harness.data.catalogue"
 
 def code_digest(root: Path, folder: Path | None, protocol: str) -> str:
     """SHA-256 over the method's folder, the followed modules it imports transitively, the data generator and the
-    protocol. ``root`` holds the packages; ``folder`` None leaves out the method (reference rows). Stable across Python
-    versions, paths and machines."""
+    protocol. ``root`` holds the packages; ``folder`` None leaves out the method (reference rows), an empty ``protocol``
+    leaves out the evaluation. Stable across Python versions, paths and machines."""
     files = {f"method/{path.name}": path for path in sorted(folder.glob("*.py"))} if folder else {}
     pending = [name for path in files.values() for name in imports(path)]
-    pending += [GENERATOR, f"suites.protocols.{protocol}"]
+    pending += [GENERATOR, *([f"suites.protocols.{protocol}"] if protocol else [])]
     seen: set[str] = set()
     while pending:
         module = pending.pop()

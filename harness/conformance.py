@@ -141,6 +141,8 @@ def _training(state: Examined) -> str:
     with _own_randomness("train_step"):
         losses = _train(state, state.model, STEPS)
     after = _tensors(state.model.state_dict())
+    if not all(tensor.isfinite().all() for tensor in after):
+        raise Nonconforming("train_step left NaN or infinity in the state")
     if len(before) == len(after) and all(a.equal(b) for a, b in zip(before, after, strict=True)):
         raise Nonconforming(f"{STEPS} training steps changed nothing")
     return ", ".join(f"{name} {value:.3g}" for name, value in losses.items())
@@ -166,7 +168,7 @@ def _round_trip(state: Examined) -> str:
     twin.load_state_dict(restored)
     context.generator.manual_seed(7)
     state.context.generator.manual_seed(7)
-    first, second = _train(state, state.model, 1), _train(state, twin, 1)
+    first, second = _train(state, state.model, STEPS), _train(state, twin, STEPS)
     if first != second:
         raise Nonconforming(f"a restored method goes on differently: {first} and {second}")
     return "saved, restored, and goes on alike"

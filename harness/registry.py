@@ -211,6 +211,7 @@ def protocol(name: str) -> types.ModuleType:
 
 def code_digest(method: str, protocol: str) -> str:
     """Digest of the code that can change a result: the method's folder and the blocks it imports, the data generator
-    and the protocol. ``method`` is a name, a folder, or a reference row such as ``floor:noise`` (no folder)."""
+    and the protocol (empty: of training alone). ``method`` is a name, a folder, or a reference row such as
+    ``floor:noise`` (no folder)."""
     folder = None if method.partition(":")[0] in ("floor", "oracle") else find(method).folder
     return codedigest.code_digest(ROOT, folder, protocol)

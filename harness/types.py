@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-    Batch = Mapping[str, Tensor]
-
 Tier = Literal["smoke", "micro", "small", "paper"]
 BudgetName = Literal["quick", "claims"]
 Status = Literal["done", "failed", "skipped"]
+Batch: TypeAlias = Mapping[str, "Tensor"]
 
 
 # ---------------------------------------------------------------------------------------------------- errors

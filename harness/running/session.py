@@ -8,6 +8,7 @@ from harness import config as configuration
 from harness.config import RunConfig
 from harness.console import Console, columns, duration, leaderboard_text
 from harness.running import plan as planning
+from harness.running.cell import finished
 from harness.running.plan import Plan
 from harness.store import Store, StoredResult
 from harness.tables import leaderboard
@@ -49,7 +50,7 @@ def make_plan(config: RunConfig, store: Store) -> Plan:
 def work(config: RunConfig, store: Store, plan: Plan) -> int:
     """Run the waiting cells, showing a partial leaderboard after each, then write the tables."""
     outcomes: list[Outcome] = []
-    todo = plan.waiting
+    todo = [cell for cell in plan.cells if not finished(cell, store, config.run)]
     weights = {cell.key: plan.seconds[cell.key] or 60.0 for cell in todo}
     results: dict[str, StoredResult] = {}
     with Console(weights, workers=config.workers) as console:
