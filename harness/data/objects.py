@@ -266,16 +266,16 @@ def sample(
 
 
 def _keypoints(solid: Solid, view: shading.View) -> Record:
+    """Keypoints moved onto the surface, their projections and their visibility."""
     origin = view.cam2world[:3, 3]
-    pixels, depth = view.project(solid.keypoints)
+    points = solid.caster.closest(solid.keypoints)
+    pixels, depth = view.project(points)
     # Directions whose z component in the camera frame is 1, so that the ray parameter is z-depth.
-    hits = solid.caster.cast(
-        origin.astype(np.float32), ((solid.keypoints - origin) / depth[:, None]).astype(np.float32)
-    )
+    hits = solid.caster.cast(origin.astype(np.float32), ((points - origin) / depth[:, None]).astype(np.float32))
     nearest = np.full(len(depth), np.inf, np.float32)
     nearest[hits.ray] = hits.distance
     visible = (nearest >= depth - VISIBLE).astype(np.uint8)
-    return {"kp3d": solid.keypoints, "kp2d": pixels, "kp_vis": visible}
+    return {"kp3d": points, "kp2d": pixels, "kp_vis": visible}
 
 
 def samples(spec: DataSpec, split: str, first: int, count: int, fields: Collection[str]) -> dict[str, NDArray]:

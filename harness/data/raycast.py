@@ -73,6 +73,11 @@ class Caster:
         rays[:, 3:] = direction
         return self._scene.test_occlusions(self._tensor(rays), nthreads=1).numpy()
 
+    def closest(self, points: Float) -> Float:
+        """The surface points nearest to ``points`` [N,3]."""
+        found = self._scene.compute_closest_points(self._tensor(np.ascontiguousarray(points, np.float32)), nthreads=1)
+        return found["points"].numpy()
+
     def distance(self, points: Float) -> Float:
         """Unsigned distance of ``points`` [N,3] to the nearest surface."""
-        return self._scene.compute_distance(self._tensor(np.ascontiguousarray(points, np.float32))).numpy()
+        return self._scene.compute_distance(self._tensor(np.ascontiguousarray(points, np.float32)), nthreads=1).numpy()

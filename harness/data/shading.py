@@ -76,7 +76,7 @@ def render(solid: Solid, view: View, light: Light, background: Float, resolution
     """Render ``solid`` before a linear ``background`` [S,S,3] with S = ``master_side(resolution)``.
 
     Colour is the box average of S x S rays; labels, depth and normals come from further rays through the pixel
-    centres and are never averaged.
+    centres and are never averaged. Rays saturate at 1, so that every size is a box average of the same master.
     """
     window = _window(solid, view)
     fine, coarse = _Grid(view, master_side(resolution), window), _Grid(view, resolution, window)
@@ -95,7 +95,7 @@ def render(solid: Solid, view: View, light: Light, background: Float, resolution
         colour = colour * _illumination(solid.caster, light, points, surface.normal[:split], outward)[:, None]
     rotation = view.cam2world[:3, :3].astype(np.float32)
     return Picture(
-        colour=_box(fine.placed(colour, near, background), resolution),
+        colour=_box(fine.placed(np.minimum(colour, 1), near, background), resolution),
         coverage=_box(fine.placed(np.ones(split, np.float32), near), resolution),
         label=coarse.placed(label[split:], far),
         depth=coarse.placed(hits.distance[split:], far),

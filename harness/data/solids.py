@@ -106,9 +106,9 @@ def reframed(solid: Solid) -> Solid:
 
 
 def with_hat(solid: Solid, part: int, generator: np.random.Generator) -> Solid:
-    """``solid`` with a brightly coloured hat of its own part id on its highest point near the mirror plane."""
-    middle = solid.vertices[np.abs(solid.vertices[:, 0]) < 0.1]
-    top = middle[middle[:, 1].argmax()].astype(np.float64)
+    """``solid`` with a brightly coloured hat of its own part id on the point nearest to the zenith."""
+    above = np.array([[0.0, 2.0, 0.0]], np.float32)
+    top = solid.caster.closest(above)[0].astype(np.float64)
     base = top - np.array([0, 0.06, 0])
     width, height = generator.uniform((0.16, 0.18), (0.26, 0.34))
     colour = hsv(generator.random(), 0.85, 0.85)
