@@ -242,9 +242,14 @@ def identity_similarity(embeddings: Array, identities: Array) -> dict[str, float
     own = rows.square().sum()  # |row|^2 is 1 only up to rounding
     within = sums.square().sum() - own
     across = rows.sum(0).square().sum() - own - within
-    pairs = (counts * (counts - 1)).sum()
-    same, different = within / pairs, across / (counts.sum() * (counts.sum() - 1) - pairs)
-    return {"same": float(same), "different": float(different), "gap": float(same - different)}
+    pairs = float((counts * (counts - 1)).sum())
+    same = _mean_cosine(float(within), pairs)
+    different = _mean_cosine(float(across), len(rows) * (len(rows) - 1) - pairs)
+    return {"same": same, "different": different, "gap": same - different}
+
+
+def _mean_cosine(total: float, pairs: float) -> float:
+    return min(max(total / pairs, -1.0), 1.0) if pairs else math.nan  # without pairs the total is round-off
 
 
 def identity_variance_ratio(attributes: Array, *, reduction: Reduction = "mean") -> float | np.ndarray:

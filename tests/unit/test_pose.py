@@ -169,3 +169,9 @@ def test_identity_variance_ratio_by_hand():
     assert identity_variance_ratio(attributes) == 0.125
     with pytest.raises(errors.TooFew):
         identity_variance_ratio(attributes[:1])
+
+
+def test_a_missing_kind_of_pair_is_undefined_not_round_off():
+    embeddings = np.random.default_rng(2).standard_normal((2, 3))
+    assert math.isnan(identity_similarity(embeddings, np.zeros(2, int))["different"])
+    assert math.isnan(identity_similarity(embeddings, np.arange(2))["same"])
