@@ -57,10 +57,14 @@ class _AdainLeakyRelu(torch.autograd.Function):
         (g,) = gradients
         # The sign of the output is the sign of the input for any slope > 0, and for slope 0 zero stays zero.
         inner = torch.ops.aten.leaky_relu_backward(_rows(g), y, ctx.slope, True).float()
-        normal = (rows.float() - mean) * inverse
+        values = rows.float()
         mean_g = _mean(inner)
-        mean_gn = _mean(inner * normal)
-        dx = torch.addcmul(inner - mean_g, normal, mean_gn, value=-1).mul_(inverse * scale[:, None])
+        mean_gn = (_mean(inner * values) - mean * mean_g) * inverse
+        # dx = gain (g - mean_g - normal mean_gn), multiplied out so that two passes over memory are enough.
+        gain = inverse * scale[:, None]
+        tilt = -gain * inverse * mean_gn
+        dx = torch.addcmul(-gain * mean_g - tilt * mean, inner, gain)
+        dx = dx.addcmul_(values, tilt)
         count = rows.shape[1]
         dx = dx.to(rows.dtype).view(g.shape[0], *g.shape[2:], g.shape[1]).movedim(-1, 1)
         return dx, mean_gn[:, 0] * count, mean_g[:, 0] * count, None, None

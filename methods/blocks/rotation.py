@@ -128,7 +128,7 @@ def rotate(volume: Tensor, rotation: Tensor, centre: Centre = "half_voxel", padd
     return resample(volume, index, weight)
 
 
-def sphere_mask(size: int, radius: float = 1.1) -> Tensor:
+def sphere_mask(size: int, radius: float) -> Tensor:
     """Weights [n,n,n] that keep a ball: clamp((radius - r) n / 3, 0, 1) with r in half-grid units.
 
     Takes away the cube's corners, whose outline shows the angle with a 90-degree symmetry.

@@ -30,6 +30,10 @@ class Options:
     frustum_width: int
     projection: Projection
     projection_width: int
+    near_bias: float
+    roughness: float
+    roughness_2d: float
+    ramp_depth: float
     widths_2d: tuple[int, ...]
     upsampling: Literal["nearest", "transposed"]
     activation_slope: float
@@ -39,7 +43,7 @@ class Options:
     style_std_2d: float
     weights: WeightRule
     # the transform
-    sphere_mask: bool
+    mask_radius: float
     rotation_centre: Centre
     rotation_padding: Padding
     train_rotation: Literal["random", "none"]
@@ -85,9 +89,10 @@ class Options:
 
 _POSITIVE: tuple[str, ...] = ("batch_size", "z_dim", "constant_width", "projection_width", "d_kernel", "g_steps")
 _POSITIVE += ("lr_g", "lr_d", "r1_every")
-_NOT_NEGATIVE: tuple[str, ...] = ("frustum_convs", "style_std_3d", "style_std_2d", "pose_range", "input_noise")
+_NOT_NEGATIVE: tuple[str, ...] = ("frustum_convs", "style_std_3d", "style_std_2d", "pose_range", "mask_radius")
 _NOT_NEGATIVE += ("identity_weight", "style_weight", "recognise_pose", "r1_gamma", "activation_slope", "lr_hold")
-_NOT_NEGATIVE += ("lr_floor", "ema_decay")
+_NOT_NEGATIVE += ("lr_floor", "ema_decay", "input_noise", "near_bias", "roughness")
+_NOT_NEGATIVE += ("ramp_depth", "roughness_2d")
 
 
 def parse(config: Any, resolution: int) -> Options:
