@@ -71,7 +71,9 @@ def score(words: Sequence[str]) -> int:
     """Score two folders of pictures against one another."""
     if not words or words[0] != "generation":
         raise unknown("kind of score", words[0] if words else "", ("generation",), "score")
-    given = _plain(words[1:], ("real", "fake", "features", "resolution", "weights", "seed", "out"), "score generation")
+    given = _plain(
+        words[1:], ("real", "fake", "features", "resize", "resolution", "weights", "out"), "score generation"
+    )
     for name in ("real", "fake"):
         _needed(given, name, (), "score generation")
     from harness import scoring
