@@ -267,7 +267,8 @@ def identity_variance_ratio(attributes: Array, *, reduction: Reduction = "mean")
         raise TooFew(f"attributes is {tuple(values.shape)}, expected at least 2 identities and 2 poses", where=metric)
     pose = values.var(1, correction=0).mean(0)
     identity = values.mean(1).var(0, correction=0)
-    return reduced(pose / identity, reduction, metric=metric)
+    varies = values.amax((0, 1)) > values.amin((0, 1))  # round-off of a mean would hide a constant
+    return reduced(torch.where(varies, pose / identity, torch.nan), reduction, metric=metric)
 
 
 def _like(value: Array, name: str, other: Tensor, metric: str) -> Tensor:

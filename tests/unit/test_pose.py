@@ -161,7 +161,7 @@ def test_identity_variance_ratio_by_hand():
     pose = np.array([-1.0, 1.0])  # variance 1 over poses
     identity = np.array([-2.0, 2.0])  # variance 4 over identities
     attributes = np.stack(
-        (identity[:, None] + pose, identity[:, None] + 0 * pose, 0 * identity[:, None] + 0 * pose), axis=-1
+        (identity[:, None] + pose, identity[:, None] + 0 * pose, 0 * identity[:, None] + 0 * pose + 0.1), axis=-1
     )
     values = identity_variance_ratio(attributes, reduction="none")
     assert values[:2].tolist() == [0.25, 0.0]
