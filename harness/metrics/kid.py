@@ -15,6 +15,7 @@ from harness.metrics.card import MetricCard
 from harness.metrics.checks import Array, feature_pair
 from harness.metrics.draws import RandomSource, subset
 from harness.metrics.errors import OutOfRange, TooFew
+from harness.metrics.products import gram
 
 _BLOCK = 1024
 _SMALL_D = 64  # below it float64 costs little, and float32 would lose digits for nothing
@@ -53,7 +54,7 @@ class _Kernel:
     coef0: float
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a @ b.T).mul_(self.gamma).add_(self.coef0).pow_(self.degree)
+        return gram(a, b).mul_(self.gamma).add_(self.coef0).pow_(self.degree)
 
 
 def kernel_distance(
@@ -164,9 +165,11 @@ def _within(x: Tensor, u: Tensor, kernel: _Kernel) -> Tensor:
     total = x.new_zeros(u.shape[1], u.shape[1], dtype=torch.float64)
     for start in range(0, len(x), _BLOCK):
         stop = min(start + _BLOCK, len(x))
-        block = kernel(x[start:stop], x[start:])
-        block.diagonal().zero_()
-        own, width = u[start:stop].T.double(), stop - start
-        above = own @ (block[:, width:] @ u[stop:]).double()
-        total += own @ (block[:, :width] @ u[start:stop]).double() + above + above.T
+        rows, chosen = x[start:stop], u[start:stop]
+        own = kernel(rows, rows)
+        own.diagonal().zero_()
+        total += chosen.T.double() @ (own @ chosen).double()
+        if stop < len(x):
+            above = chosen.T.double() @ (kernel(rows, x[stop:]) @ u[stop:]).double()
+            total += above + above.T
     return total

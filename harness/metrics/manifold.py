@@ -18,8 +18,9 @@ from torch import Tensor
 from harness.metrics.card import MetricCard
 from harness.metrics.checks import Array, feature_pair, feature_rows
 from harness.metrics.errors import OutOfRange, TooFew
+from harness.metrics.products import gram
 
-_BLOCK = 512
+_BLOCK = 1024
 _SMALL_D = 64  # up to it exact differences are as cheap as a product
 _SPARE = 4  # neighbours kept beyond the k-th, so that rounding cannot hide the true one
 _CLOSE = 1e-5  # float32 squared distances are trusted outside this times (|x|^2 + |y|^2)
@@ -116,10 +117,15 @@ def _pair_distances(a: Tensor, b: Tensor, i: Tensor, j: Tensor) -> Tensor:
     return torch.cat([_distances(a[p, None], b[q, None])[:, 0, 0] for p, q in parts])
 
 
-def _squared(centred: Tensor, others: Tensor) -> Tensor:
-    """Return float32 squared distances by the Gram matrix."""
-    norms = others.square().sum(1)
-    return (centred @ others.T).mul_(-2).add_(centred.square().sum(1, keepdim=True)).add_(norms)
+def _centred(rows: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
+    """Return float32 rows about ``centre``, which keeps the digits of their differences, and their squared norms."""
+    low = (rows - centre).float()
+    return low, torch.linalg.vector_norm(low, dim=1).square()
+
+
+def _squared(a: Tensor, b: Tensor, norm_a: Tensor, norm_b: Tensor) -> Tensor:
+    """Return float32 squared distances [n,m] by the Gram matrix, from rows and their squared norms."""
+    return gram(a, b).mul_(-2).add_(norm_a[:, None]).add_(norm_b)
 
 
 def _inside(x: Tensor, y: Tensor, radius_x: Tensor, radius_y: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -130,12 +136,11 @@ def _inside(x: Tensor, y: Tensor, radius_x: Tensor, radius_y: Tensor) -> Iterato
             distance = _distances(x[block], y)
             yield block, distance <= radius_y, distance <= radius_x[block, None]
         return
-    centre = y.double().mean(0)  # without a common mean, float32 keeps more digits of the differences
-    low_x, low_y = ((side.double() - centre).float() for side in (x, y))
-    norm_x, norm_y = (low.square().sum(1) for low in (low_x, low_y))
+    centre = y.mean(0)
+    (low_x, norm_x), (low_y, norm_y) = _centred(x, centre), _centred(y, centre)
     slack_x, slack_y = _CLOSE * (norm_x + norm_y.max()), _CLOSE * (norm_y + norm_x.max())
     for block in blocks:
-        square = _squared(low_x[block], low_y)
+        square = _squared(low_x[block], low_y, norm_x[block], norm_y)
         in_real, near_real = _decide(square, radius_y.square(), slack_y)
         in_fake, near_fake = _decide(square, radius_x[block, None].square(), slack_x[block, None])
         i, j = (near_real | near_fake).nonzero().unbind(1)
@@ -155,9 +160,8 @@ def _radii(rows: Tensor, k: int) -> Tensor:
     """Return float64 [n], the exact distance of each row to its k-th nearest other row."""
     if rows.shape[1] <= _SMALL_D:
         return torch.cat([_kth(part, rows, k) for part in rows.split(_BLOCK)])
-    centred = (rows.double() - rows.double().mean(0)).float()
-    best, index = _nearest(centred, min(k + _SPARE, len(rows) - 1))
-    norms = centred.square().sum(1)
+    centred, norms = _centred(rows, rows.mean(0))
+    best, index = _nearest(centred, norms, min(k + _SPARE, len(rows) - 1))
     slack = 2 * _CLOSE * (norms + norms.max())[:, None]
     kth = best[:, k - 1 : k]
     open_pairs = (best - kth).abs() <= slack  # nearer ones are certain, and so are farther ones
@@ -177,7 +181,7 @@ def _kth(part: Tensor, rows: Tensor, k: int) -> Tensor:
     return _distances(part, rows).topk(k + 1, dim=1, largest=False).values[:, k]
 
 
-def _nearest(centred: Tensor, kept: int) -> tuple[Tensor, Tensor]:
+def _nearest(centred: Tensor, norms: Tensor, kept: int) -> tuple[Tensor, Tensor]:
     """Return float32 squared distances and indices [n,kept] of each row's nearest others, ascending.
 
     Each block of the symmetric Gram matrix is built once and serves its rows and its columns.
@@ -194,9 +198,12 @@ def _nearest(centred: Tensor, kept: int) -> tuple[Tensor, Tensor]:
 
     for start in range(0, n, _BLOCK):
         stop = min(start + _BLOCK, n)
-        block = _squared(centred[start:stop], centred[start:])
-        block.diagonal().fill_(math.inf)
-        keep(slice(start, stop), block, start)
+        rows, norm = centred[start:stop], norms[start:stop]
+        own = _squared(rows, rows, norm, norm)
+        own.diagonal().fill_(math.inf)
+        keep(slice(start, stop), own, start)
         if stop < n:
-            keep(slice(stop, n), block[:, stop - start :].T.contiguous(), start)
+            above = _squared(rows, centred[stop:], norm, norms[stop:])
+            keep(slice(start, stop), above, stop)
+            keep(slice(stop, n), above.T.contiguous(), start)
     return best, index

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.metrics.checks import Array, feature_rows
 from harness.metrics.errors import OutOfRange, ProtocolMismatch, ShapeMismatch, TooFew
+from harness.metrics.products import scatter
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,6 @@ class Moments:
     n: int
     mean: Array
     cov: Array
-
-
-def scatter(centred: Tensor) -> Tensor:
-    """Return A^T A of rows [n,d] by a symmetric rank-k update, which does half the work of a general product."""
-    if centred.device.type != "cpu":
-        return centred.T @ centred
-    rows = centred.numpy()  # numpy hands a.T @ a to BLAS syrk, torch does not
-    return torch.from_numpy(rows.T @ rows)
 
 
 def moments(features: Array) -> Moments:
