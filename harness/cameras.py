@@ -108,10 +108,8 @@ def stack_sweep(
 # ---------------------------------------------------------------------------------------- rearranging cameras
 def select(cameras: Cameras, index: int | slice | Sequence[int] | Tensor) -> Cameras:
     """The cameras at ``index`` (integer, slice, list, index or boolean tensor), always with a leading dimension."""
-    if isinstance(index, int):
-        index = [index]
     if not isinstance(index, slice):
-        index = torch.as_tensor(index, device=cameras.azimuth.device)
+        index = torch.atleast_1d(torch.as_tensor(index, device=cameras.azimuth.device))
     return replace(
         cameras,
         cam2world=cameras.cam2world[index],
