@@ -165,7 +165,7 @@ def _build_split(spec: DataSpec, split: str, folder: Path, workers: int, progres
     if rows < 1:
         raise DataError("a split needs at least one row", where=f"{spec.name} {split}")
     place = folder / SHARDS
-    with _maker(workers) as make:
+    with _maker(min(workers, count)) as make:
         while not _finished(folder):
             missing = [number for number in range(count) if shards.read_stamp(place, number) is None]
             for made in make(spec, split, folder, missing):

@@ -28,21 +28,22 @@ def shard_folder(shards: Path, number: int) -> Path:
 def write_shard(shards: Path, number: int, first: int, arrays: Mapping[str, Array]) -> None:
     """Write one shard into a temporary folder, then rename it. Only the holder of the shard's lease may call this.
 
-    Raises StoreError for a full or failing disk; other shards stay.
+    Nothing is flushed to the disk: ``damaged`` finds what a power cut leaves behind. Raises StoreError for a full or
+    failing disk; other shards stay.
     """
     target = shard_folder(shards, number)
     for rest in shards.glob(f".{number:05d}.*"):
         shutil.rmtree(rest, ignore_errors=True)  # of a writer that was killed
     temporary = shards / f".{number:05d}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
+        temporary.mkdir()
         files = {}
         for name, values in arrays.items():
             path = temporary / f"{name}.npy"
-            with atomic.replacing(path) as file:
-                np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+            np.save(path, np.ascontiguousarray(values), allow_pickle=False)
             files[name] = [path.stat().st_size, atomic.sha256_of(path)]
         rows = len(next(iter(arrays.values())))
-        atomic.write_bytes(temporary / STAMP, canonical_json({"first": first, "rows": rows, "files": files}).encode())
+        (temporary / STAMP).write_text(canonical_json({"first": first, "rows": rows, "files": files}))
         os.rename(temporary, target)
     except OSError as error:
         if not target.exists():

@@ -142,7 +142,7 @@ class Split:
     def _file(self, name: str) -> Array:
         entry, path = self.index["files"][name], self.folder / f"{name}.npy"
         check_file(path, entry, self.where)
-        return np.load(path, mmap_mode="r" if entry["bytes"] > 4096 else None, allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def check_file(path: Path, entry: Mapping[str, Any], where: str) -> None:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -256,14 +257,11 @@ def test_frozen_ids_are_unique() -> None:
 
 
 def test_another_process_renders_the_same_bytes() -> None:
-    program = (
-        "import sys, json; sys.path.insert(0, sys.argv[1]); from test_objects import here; print(json.dumps(here()))"
-    )
-    from pathlib import Path
-
-    folder = str(Path(__file__).parent)
-    command = [sys.executable, "-c", program, folder]
-    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    program = "import json; from tests.unit.test_objects import here; print(json.dumps(here()))"
+    root = Path(__file__).resolve().parents[2]
+    output = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, cwd=root
+    ).stdout
     assert json.loads(output) == here()
 
 
