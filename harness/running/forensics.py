@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -119,7 +120,7 @@ def diagnose(trainer: Trainer, batch: Batch) -> Diagnosis:
     if bad:
         return Diagnosis(step, reproduced=True, state=tuple(bad))
     watch = Watch()
-    with _named_modules(trainer.method, watch.modules), torch.autograd.detect_anomaly(check_nan=False), watch:
+    with _named_modules(trainer.method, watch.modules), _forward_lines_kept(), watch:
         losses = trainer.advance_on(batch)
     values = {name: float(value) for name, value in losses.items()}
     broken = not all(math.isfinite(value) for value in values.values())
@@ -170,6 +171,15 @@ class _NoBatches:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         pass
+
+
+@contextmanager
+def _forward_lines_kept() -> Iterator[None]:
+    """Let every backward node remember the code that built it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Anomaly Detection has been enabled")
+        with torch.autograd.detect_anomaly(check_nan=False):
+            yield
 
 
 @contextmanager

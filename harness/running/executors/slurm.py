@@ -18,7 +18,7 @@ from harness.types import Cell, MissingAsset, Outcome
 
 
 class Slurm:
-    """Submits cells as SLURM array jobs with at most ``workers`` at once; cells wait for the level they build on.
+    """Submits cells as SLURM array jobs with at most ``workers`` at once; dependent cells follow when these have ended.
 
     ``parameters`` are submitit's (``timeout_min``, ``slurm_partition``, ``gpus_per_node``, ...). Raises MissingAsset
     where submitit is not installed. Progress is not reported; the store shows it.
