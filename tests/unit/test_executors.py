@@ -62,34 +62,31 @@ def test_a_crashing_worker_costs_its_cell_only(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_lets_workers_save_and_leaves_none_behind(tmp_path: Path) -> None:
-    cell = tiny_cell(images=80_000, sleep=0.005)
+    cell = light_cell(14)
     code = (
-        "import sys; from pathlib import Path\n"
-        "from harness.store import Store\n"
+        "import sys\n"
         "from harness.running.executors.local import ProcessPool\n"
-        "from tests.unit.tiny_cells import tiny_cell, tiny_settings, work\n"
-        "def main():\n"
-        f"    root = Path({str(tmp_path)!r})\n"
-        "    settings = tiny_settings(root, checkpoint_seconds=1e9)\n"
-        "    pool = ProcessPool(Store(root), settings, lambda p: print(p.step, flush=True), work=work, workers=1)\n"
+        "from harness.running.settings import RunSettings\n"
+        "from harness.store import Store\n"
+        "from tests.unit.light_cells import light_cell, work\n"
+        "if __name__ == '__main__':\n"
+        f"    store = Store({str(tmp_path)!r})\n"
+        "    pool = ProcessPool(store, RunSettings(), lambda p: print('working', flush=True), work=work, workers=1)\n"
         "    try:\n"
-        "        list(pool.map([tiny_cell(images=80_000, sleep=0.005)]))\n"
+        "        list(pool.map([light_cell(14)]))\n"
         "    except KeyboardInterrupt:\n"
         "        sys.exit(130)\n"
-        "if __name__ == '__main__':\n    main()\n"
     )
     script = tmp_path / "run.py"
     script.write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, cwd=ROOT, env=environment) as run:
         assert run.stdout is not None
-        for line in run.stdout:
-            if int(line) > 0:
-                break
+        assert run.stdout.readline() == b"working\n"
         run.send_signal(signal.SIGINT)
         assert run.wait(60) == 130
     store = Store(tmp_path)
-    assert (store.folder(cell.key) / "checkpoint.safetensors").exists()
+    assert (store.folder(cell.key) / "saved").exists()
     assert store.status(cell.key) == "partial"
 
 
