@@ -54,7 +54,8 @@ def leaderboard_text(rows: Sequence[Row], width: int | None = None) -> str:
     header, table = ["row", "seeds"], [[_row_name(row), str(len(row.done))] for row in rows]
     limit = width or shutil.get_terminal_size((160, 24)).columns
     for name in names:
-        head = f"{metric_of(name)}\n{name.removeprefix(metric_of(name))}"
+        qualifiers = name.removeprefix(metric_of(name)).strip("[]").split("|")
+        head = "\n".join([metric_of(name), *qualifiers])
         cells = [fixed(row.values[name].mean, style(name).digits) if name in row.values else "" for row in rows]
         wider = columns([*header, head], [[*line, cell] for line, cell in zip(table, cells, strict=True)])
         if max(len(line) for line in wider.splitlines()) > limit:
@@ -87,6 +88,7 @@ class Console:
         self.started = time.monotonic()
         self.finished: set[str] = set()
         self.fractions: dict[str, float] = {}
+        self.spent: dict[str, float] = {}
         self._said: dict[tuple[str, str], float] = {}
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
@@ -126,7 +128,7 @@ class Console:
         """Take in one sign of life of a running cell."""
         fraction = progress.step / progress.total if progress.total else 0.0
         if progress.stage == "fit":
-            self.fractions[progress.key] = fraction
+            self.fractions[progress.key], self.spent[progress.key] = fraction, progress.seconds
         if progress.stage == "note":
             self.line(f"{progress.label}: {progress.message}")
         elif self._bars is not None:
@@ -137,23 +139,21 @@ class Console:
     def outcome(self, outcome: Outcome) -> None:
         """Take in the end of a cell."""
         self.finished.add(outcome.key)
-        self.fractions.pop(outcome.key, None)
         if self._bars is not None and outcome.key in self._tasks:
             self._bars.remove_task(self._tasks.pop(outcome.key))
         how = "done before" if outcome.cached else f"{outcome.status} in {duration(outcome.seconds)}"
-        reason = f": {outcome.reason}" if outcome.reason else ""
+        reason = f": {outcome.reason.removeprefix(f'{outcome.label}: ')}" if outcome.reason else ""
         count = f"[{len(self.finished)}/{len(self.weights)}]"
         self.line(f"{count} {outcome.label}: {how}{reason}{self._left()}")
         self._draw_total()
 
     def seconds_left(self) -> float:
-        """Expected seconds until all cells are done, corrected by how the estimates have held so far."""
-        spent = time.monotonic() - self.started
-        total = sum(self.weights.values()) / self.workers
-        done = sum(self.weights.get(key, 0.0) for key in self.finished) / self.workers
-        done += sum(self.weights.get(key, 0.0) * part for key, part in self.fractions.items()) / self.workers
-        pace = spent / done if done > 0.02 * total else 1.0
-        return max(0.0, (total - done) * pace)
+        """Expected seconds until all cells are done, corrected by how the estimates of training have held so far."""
+        expected = sum(self.weights.get(key, 0.0) * part for key, part in self.fractions.items())
+        pace = sum(self.spent.values()) / expected if expected > 0 else 1.0
+        parts = {**self.fractions, **dict.fromkeys(self.finished, 1.0)}
+        left = sum(weight * (1.0 - parts.get(key, 0.0)) for key, weight in self.weights.items())
+        return left * pace / self.workers
 
     def _left(self) -> str:
         return f", about {duration(self.seconds_left())} left" if len(self.finished) < len(self.weights) else ""

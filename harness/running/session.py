@@ -51,15 +51,17 @@ def work(config: RunConfig, store: Store, plan: Plan) -> int:
     """Run the waiting cells, showing a partial leaderboard after each, then write the tables."""
     outcomes: list[Outcome] = []
     todo = [cell for cell in plan.cells if not finished(cell, store, config.run)]
-    weights = {cell.key: plan.seconds[cell.key] or 60.0 for cell in todo}
+    known = [seconds for seconds in plan.seconds.values() if seconds]
+    weights = {cell.key: plan.seconds[cell.key] or max(known, default=60.0) for cell in todo}
     results: dict[str, StoredResult] = {}
     with Console(weights, workers=config.workers) as console:
         for outcome in _executor(config, store, console).map(todo) if todo else ():
             outcomes.append(outcome)
             console.outcome(outcome)
-            if outcome.status == "done" and len(outcomes) < len(todo):
+            if outcome.status == "done":
                 results[outcome.key] = store.read(outcome.key)
-                console.line(f"\n{leaderboard_text(gather(results.values(), config.suite.name))}\n")
+                if len(outcomes) < len(todo) and results[outcome.key].cell.role == "method":
+                    console.line(f"\n{leaderboard_text(gather(results.values(), config.suite.name))}\n")
     written = leaderboard.write(store, config.suite.name, config.out, config.tier)
     print(_ending(config, store, plan, outcomes, [str(p) for p in written if p.suffix in (".csv", ".md")]))
     return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
@@ -125,7 +127,7 @@ def _ending(config: RunConfig, store: Store, plan: Plan, outcomes: Sequence[Outc
     rows = [row for row in leaderboard.rows_of(store, config.suite.name, config.tier) if row.data_digest]
     parts = [leaderboard_text(rows)] if rows else []
     bad = [outcome for outcome in outcomes if outcome.status != "done"]
-    parts += [f"{o.status}: {o.label}: {o.reason}\n  {store.folder(o.key)}" for o in bad]
+    parts += [f"{o.status}: {o.label}: {o.reason.removeprefix(f'{o.label}: ')}\n  {store.folder(o.key)}" for o in bad]
     if not outcomes:
         parts.append(f"nothing to do: all {len(plan.cells)} cells were finished before")
     parts.append("\n".join(["tables:", *(f"  {path}" for path in written), f"results:\n  {config.store}"]))
