@@ -1,4 +1,4 @@
-"""Procedural objects: geometry, labels, cameras and randomness agree with one another (data.md section 9)."""
+"""Procedural objects: geometry, labels, cameras and randomness agree with one another."""
 
 from __future__ import annotations
 
