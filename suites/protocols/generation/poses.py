@@ -18,6 +18,7 @@ from suites.protocols.generation.sizes import FULL_TURN
 COLUMNS = ("pose_corr", "pose_rank_corr", "pose_slope", "pose_eta2", "pose_spread", "pose_mae", "id_var_ratio")
 TURN = "a full turn: see pose_resultant"
 STILL = "the pose does not change the pictures"
+NO_EFFECT = "no pose effect"
 
 
 def score_poses(
@@ -55,7 +56,8 @@ def score_poses(
     sheet.per_sample["azimuth_estimated"] = estimated
     sheet.per_sample["azimuth_commanded"] = commanded
     sheet.per_sample["azimuth_mean_curve_deg"] = relation.mean_curve_deg
-    sheet.notes["pose_state"] = "collapsed" if collapsed else STILL if still else relation.state.replace("_", " ")
+    state = NO_EFFECT if still else relation.state.replace("_", " ")
+    sheet.notes["pose_state"] = "collapsed" if collapsed else state
 
 
 def score_elevation(sheet: Sheet, predictions: Mapping[str, NDArray], judges: Judges) -> None:
