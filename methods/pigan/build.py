@@ -1,39 +1,17 @@
-"""Networks and rendering settings of pi-GAN from its flat configuration."""
+"""Networks and rendering settings of pi-GAN from its options."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from harness.types import ConfigError, PosePrior
+from harness.types import PosePrior
 from methods.blocks.progressive import ProgressiveDiscriminator
 from methods.blocks.siren import EmbeddingGrid, MappingNetwork, SirenField
 from methods.blocks.volume_rendering import Quadrature
 from methods.pigan.model import Density, Generator, Rendering
-
-CHOICES = {
-    "activation": ("sine", "relu_pe"),
-    "conditioning": ("film", "concat"),
-    "bound": ("none", "ball"),
-    "length_unit": ("object", "camera_radius"),
-    "discriminator": ("pooled", "strided"),
-    "last_back": ("never", "evaluation", "always"),
-    "downsample": ("area", "nearest"),
-    "rule": ("left", "midpoint"),
-    "density_act": ("relu", "softplus", "softplus_minus_1"),
-    "last_interval": ("infinite", "finite"),
-}
+from methods.pigan.options import Options
 
 
-def check_choices(config: Any) -> None:
-    """Raise ConfigError for a value outside its list."""
-    for key, allowed in CHOICES.items():
-        if config[key] not in allowed:
-            raise ConfigError(f"{key} is '{config[key]}'", where="pigan", nearest=allowed)
-
-
-def build_generator(config: Any, prior: PosePrior) -> Generator:
+def build_generator(config: Options, prior: PosePrior) -> Generator:
     """Mapping network, field and density of the configuration; lengths follow ``length_unit`` and ``box_side``."""
-    check_choices(config)
     unit = 1 / prior.radius if config.length_unit == "camera_radius" else 1.0
     mapping = MappingNetwork(config.z_dim, config.mapping_width, config.mapping_depth, config.depth + 1, config.width)
     grid = EmbeddingGrid(config.grid_channels, config.grid_size, config.grid_deviation) if config.grid_size else None
@@ -60,11 +38,11 @@ def build_generator(config: Any, prior: PosePrior) -> Generator:
     return Generator(mapping, field, density)
 
 
-def build_discriminator(config: Any) -> ProgressiveDiscriminator:
+def build_discriminator(config: Options) -> ProgressiveDiscriminator:
     """Outputs: score, latent (z_dim) and pose (2) of the encoder versions."""
     sizes = [2 ** (len(config.d_widths) - k) for k in range(len(config.d_widths))]
     return ProgressiveDiscriminator(
-        dict(zip(sizes, (int(width) for width in config.d_widths), strict=True)),
+        dict(zip(sizes, config.d_widths, strict=True)),
         outputs=1 + config.z_dim + 2,
         pool=config.discriminator == "pooled",
         coordinates=config.coordinates,
@@ -72,18 +50,18 @@ def build_discriminator(config: Any) -> ProgressiveDiscriminator:
     )
 
 
-def training_rendering(config: Any, noise: float = 0.0) -> Rendering:
+def training_rendering(config: Options, noise: float = 0.0) -> Rendering:
     """Samples, quadrature and background used in training steps."""
     return _rendering(config, config.samples, config.fine_samples, config.last_back == "always", noise)
 
 
-def evaluation_rendering(config: Any) -> Rendering:
+def evaluation_rendering(config: Options) -> Rendering:
     """Samples, quadrature and background used by ``sample``: no density noise."""
     return _rendering(config, config.eval_samples, config.eval_fine_samples, config.last_back != "never", 0.0)
 
 
-def _rendering(config: Any, samples: int, fine: int, last_back: bool, noise: float) -> Rendering:
-    background = (1.0, 1.0, 1.0) if config.white_back else tuple(float(value) for value in config.background)
+def _rendering(config: Options, samples: int, fine: int, last_back: bool, noise: float) -> Rendering:
+    background = (1.0, 1.0, 1.0) if config.white_back else config.background
     return Rendering(
         samples=samples,
         fine=fine,

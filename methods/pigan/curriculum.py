@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from harness.types import ConfigError
+from methods.pigan.options import Options
 
 
 @dataclass(frozen=True)
@@ -22,33 +21,12 @@ class Phase:
     d_lr: float
 
 
-def phases(config: Any, total_steps: int) -> tuple[Phase, ...]:
-    """Cut ``total_steps`` by ``stage_shares``; the other ``stage_*`` lists have one entry per resolution.
-
-    Raises ConfigError if the lists differ in length, the shares are not positive, or a resolution shrinks.
-    """
-    keys = ("stage_shares", "stage_batches", "stage_splits", "stage_g_lr", "stage_d_lr")
-    resolutions = [int(value) for value in config["resolutions"]]
-    lists: dict[str, Sequence[float]] = {key: list(config[key]) for key in keys}
-    for key, values in lists.items():
-        if len(values) != len(resolutions):
-            raise ConfigError(
-                f"{key} has {len(values)} entries for {len(resolutions)} resolutions",
-                where="pigan",
-                remedy="Give one each.",
-            )
-    shares = lists["stage_shares"]
-    if min(shares) <= 0:
-        raise ConfigError(f"stage_shares must be positive, got {list(shares)}", where="pigan")
-    if resolutions != sorted(set(resolutions)):
-        raise ConfigError(f"resolutions must grow, got {resolutions}", where="pigan")
+def phases(options: Options, total_steps: int) -> tuple[Phase, ...]:
+    """Cut ``total_steps`` by ``stage_shares``; the other ``stage_*`` options have one entry per resolution."""
+    shares = options.stage_shares
     ends = [round(total_steps * sum(shares[: k + 1]) / sum(shares)) for k in range(len(shares))]
-    return tuple(
-        Phase(size, start, end, int(batch), int(splits), float(g_lr), float(d_lr))
-        for size, start, end, batch, splits, g_lr, d_lr in zip(
-            resolutions, [0, *ends[:-1]], ends, *(lists[key] for key in keys[1:]), strict=True
-        )
-    )
+    per_stage = (options.stage_batches, options.stage_splits, options.stage_g_lr, options.stage_d_lr)
+    return tuple(map(Phase, options.resolutions, [0, *ends[:-1]], ends, *per_stage))
 
 
 def phase_at(plan: Sequence[Phase], step: int) -> Phase:

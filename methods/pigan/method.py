@@ -18,6 +18,7 @@ from methods.pigan.build import build_discriminator, build_generator, evaluation
 from methods.pigan.curriculum import Phase, fade, phase_at, phases
 from methods.pigan.loss import density_noise, latent_loss, pose_loss, top_k_fraction, top_k_generator_loss
 from methods.pigan.model import Generator
+from methods.pigan.options import parse
 
 if TYPE_CHECKING:
     from harness.types import Batch
@@ -35,14 +36,9 @@ class PiGAN:
     def __init__(self, config: Any, data: DataSpec, context: Context) -> None:
         if data.prior is None:
             raise ConfigError("pi-GAN needs a pose prior", where="pigan", remedy="Give the data a `prior` option.")
-        self.config, self.context, self.resolution = config, context, data.resolution
+        self.config = config = parse(config, data.resolution)
+        self.context, self.resolution = context, data.resolution
         self.plan = phases(config, context.total_steps)
-        if self.plan[-1].resolution != data.resolution:
-            raise ConfigError(
-                f"the last of resolutions is {self.plan[-1].resolution}, the data have {data.resolution} pixels",
-                where="pigan",
-                remedy=f"End pigan.resolutions with {data.resolution}.",
-            )
         self.prior = _training_prior(data.prior, config.pose_prior)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(context.seed)
@@ -230,10 +226,7 @@ class PiGAN:
 
 def _training_prior(prior: PosePrior, name: str) -> PosePrior:
     """The prior that training draws from: ``matched``, or a wrong one for the robustness rows."""
-    wrong = {"matched": prior, "shifted": shifted(prior, 0.3), "wide": widened(prior, 1.5)}
-    if name not in wrong:
-        raise ConfigError(f"unknown pose_prior '{name}'", where="pigan", nearest=sorted(wrong))
-    return wrong[name]
+    return {"matched": prior, "shifted": shifted(prior, 0.3), "wide": widened(prior, 1.5)}[name]
 
 
 def _adam(module: nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:

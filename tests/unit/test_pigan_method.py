@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from methods.pigan.build import build_discriminator, build_generator
 from methods.pigan.curriculum import fade, phase_at, phases
 from methods.pigan.loss import density_noise, latent_loss, pose_loss, top_k_fraction, top_k_generator_loss
 from methods.pigan.method import PiGAN
+from methods.pigan.options import parse
 
 FOLDER = Path(__file__).parents[2] / "methods" / "pigan"
 PRIOR = named_prior("wide60")
@@ -102,13 +104,13 @@ def test_density_noise_falls_linearly() -> None:
 # -------------------------------------------------------------------------------------------------- curriculum
 def test_phases_follow_the_shares() -> None:
     config = preset("smoke", stage_shares=[1.0, 3.0], resolutions=[16, 32])
-    plan = phases(config, 100)
+    plan = phases(parse(config, 32), 100)
     assert [(p.resolution, p.start, p.end) for p in plan] == [(16, 0, 25), (32, 25, 100)]
     assert [phase_at(plan, step).resolution for step in (0, 24, 25, 99, 1000)] == [16, 16, 32, 32, 32]
 
 
 def test_fade_begins_anew_with_each_resolution_and_spares_the_first() -> None:
-    plan = phases(preset("smoke", stage_shares=[0.5, 0.5], resolutions=[16, 32]), 100)
+    plan = phases(parse(preset("smoke", stage_shares=[0.5, 0.5], resolutions=[16, 32]), 32), 100)
     assert [fade(plan, step, 10, first=False) for step in (0, 50, 55, 60, 99)] == [1.0, 0.0, 0.5, 1.0, 1.0]
     assert fade(plan, 0, 10, first=True) == 0.0
     assert fade(plan, 50, 0, first=True) == 1.0
@@ -117,12 +119,20 @@ def test_fade_begins_anew_with_each_resolution_and_spares_the_first() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"stage_batches": [8]}, "stage_batches has 1 entries"),
-        ({"stage_shares": [1.0, 0.0]}, "must be positive"),
+        ({"stage_batches": [8]}, "stage_batches: has 1 entries"),
+        ({"stage_shares": [1.0, 0.0]}, "stage_shares: must be positive"),
         ({"resolutions": [32, 16]}, "must grow"),
         ({"resolutions": [8, 16]}, "the data have 32 pixels"),
-        ({"activation": "tanh"}, "activation is 'tanh'"),
-        ({"pose_prior": "narrow"}, "unknown pose_prior"),
+        ({"d_widths": [8, 8, 8]}, "d_widths: the discriminator's 3"),
+        ({"activation": "tanh"}, "activation: 'tanh' is not one of sine, relu_pe"),
+        ({"pose_prior": "narrow"}, "pose_prior: 'narrow'"),
+        ({"width": 0}, "width: must be positive"),
+        ({"width": "wide"}, "width: 'wide' is not of type int"),
+        ({"r1": -1.0}, "r1: must not be negative"),
+        ({"samples": 1}, "samples: must be at least 2"),
+        ({"samples": 2, "fine_samples": 4}, "samples: must be at least 3"),
+        ({"background": [0.5]}, "background: must be"),
+        ({"ema_decays": []}, "at least one decay"),
     ],
 )
 def test_wrong_settings_name_themselves(changes: dict[str, Any], message: str) -> None:
@@ -252,10 +262,10 @@ def test_truncation_zero_gives_one_image_and_one_changes_nothing() -> None:
     cameras = stack_sweep(PRIOR, [0.2, 0.2, 0.2])
     plain = model.sample(z, cameras).rgb
     assert (plain[0] - plain[1]).abs().max() > 1e-4
-    model.config["truncation"] = 0.0
+    model.config = replace(model.config, truncation=0.0)
     same = model.sample(z, cameras).rgb
     torch.testing.assert_close(same[0], same[1])
-    model.config["truncation"] = 1.0
+    model.config = replace(model.config, truncation=1.0)
     assert torch.equal(model.sample(z, cameras).rgb, plain)
 
 
@@ -264,7 +274,7 @@ def test_sampling_does_not_depend_on_the_chunk() -> None:
     z = model.latents(5, torch.Generator().manual_seed(4))
     cameras = stack_sweep(PRIOR, [-0.4, -0.2, 0.0, 0.2, 0.4])
     whole = model.sample(z, cameras)
-    model.config["eval_batch"] = 2
+    model.config = replace(model.config, eval_batch=2)
     torch.testing.assert_close(model.sample(z, cameras).rgb, whole.rgb, rtol=1e-4, atol=1e-4)
 
 
@@ -292,7 +302,7 @@ def test_card_switches_are_keys() -> None:
 
 
 def test_paper_preset_has_the_published_sizes() -> None:
-    config = preset("paper")
+    config = parse(preset("paper"), 64)
     generator = build_generator(config, named_prior("front_gauss"))
     count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
     assert count(generator.field) == 529_156
