@@ -27,6 +27,7 @@ from harness.metrics.errors import (
     UnknownOption,
 )
 from harness.metrics.moments import Moments, moments
+from harness.metrics.products import product_eigenvalues
 
 Route = Literal["auto", "cholesky", "eigh", "lowrank"]
 _EPS = torch.finfo(torch.float64).eps
@@ -103,14 +104,13 @@ def _distance(x: Tensor, y: Tensor, method: Route = "auto") -> float:
 
 
 def _from_parts(delta: Tensor, cov_x: Tensor, cov_y: Tensor, method: Route) -> float:
-    root = None if method == "eigh" else _cholesky(cov_x)
-    if root is None:
+    values = None if method == "eigh" else product_eigenvalues(cov_x, cov_y)
+    if values is None:
         if method == "cholesky":
             raise SingularCovariance("the covariance of fake is singular", where="fid", remedy="Use method='auto'.")
-        root = _square_root(cov_x)
-    # with S_x = R R^T, the eigenvalues of S_x S_y are those of the symmetric R^T S_y R
-    cross = root.T @ cov_y @ root
-    cross_trace = _nonnegative(torch.linalg.eigvalsh(cross)).sqrt().sum()
+        root = _square_root(cov_x)  # S_x = R R^T: the eigenvalues of S_x S_y are those of R^T S_y R
+        values = torch.linalg.eigvalsh(root.T @ cov_y @ root)
+    cross_trace = _nonnegative(values).sqrt().sum()
     return float(delta @ delta + cov_x.trace() + cov_y.trace() - 2 * cross_trace)
 
 
@@ -127,11 +127,6 @@ def _low_rank(x: Tensor, y: Tensor) -> float:
     a, b = (torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows for rows in (a, b))
     nuclear = torch.linalg.svdvals(a @ b.T).sum() / math.sqrt((len(x) - 1) * (len(y) - 1))
     return float(delta @ delta + trace_x + trace_y - 2 * nuclear)
-
-
-def _cholesky(cov: Tensor) -> Tensor | None:
-    factor, info = torch.linalg.cholesky_ex(cov)
-    return None if int(info) else factor
 
 
 def _square_root(cov: Tensor) -> Tensor:

@@ -1,12 +1,13 @@
-"""Matrix products that dominate the set metrics.
+"""Linear algebra that dominates the set metrics.
 
-On the CPU numpy takes them: its BLAS runs a symmetric rank-k update, half the work, for a matrix times its own
-transpose, which torch does not.
+On the CPU numpy and SciPy take what torch has no routine for: symmetric rank-k updates (half the work of a product) and
+the congruence with a triangular factor (a quarter).
 """
 
 from __future__ import annotations
 
 import torch
+from scipy.linalg import lapack
 from torch import Tensor
 
 
@@ -25,3 +26,19 @@ def scatter(rows: Tensor) -> Tensor:
         return rows.T @ rows
     values = rows.numpy()
     return torch.from_numpy(values.T @ values)
+
+
+def product_eigenvalues(a: Tensor, b: Tensor) -> Tensor | None:
+    """Return the eigenvalues of A B, ascending, for symmetric float64 [d,d]; None when A is not positive definite.
+
+    With A = L L^T they are those of the symmetric L^T B L.
+    """
+    if a.device.type != "cpu":
+        factor, info = torch.linalg.cholesky_ex(a)
+        return None if int(info) else torch.linalg.eigvalsh(factor.T @ b @ factor)
+    # a symmetric matrix in rows is the same one in columns, so the transposes spare LAPACK a copy
+    lower, info = lapack.dpotrf(a.numpy().T, lower=1)
+    if info:
+        return None
+    congruent, _ = lapack.dsygst(b.numpy().T, lower, itype=2, lower=1)
+    return torch.linalg.eigvalsh(torch.from_numpy(congruent), UPLO="L")
