@@ -54,17 +54,23 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         if not columns:
             continue
         header = ["", "images", "seeds", *(code(column) + ARROWS[style(column).better] for column in columns)]
+        scored = [row for row in rows if any(_defined(row.values.get(column)) for column in columns)]
         lines = [
             [cell(_name(row)), count(row.images) if row.images else "", str(len(row.done))]
             + [_entry(row.values.get(column), column, places.get((id(row), column))) for column in columns]
-            for row in rows
-            if any(_defined(row.values.get(column)) for column in columns)
+            for row in scored
         ]
+        without = "".join(_without(row, columns) for row in rows if row.done and row not in scored)
         readings = "".join(
             f"- {code(column)}: {style(column).reading}\n" for column in columns if style(column).reading
         )
-        parts.append(f"### {group}\n\n{markdown_table(header, lines)}\n{readings}")
+        parts.append(f"### {group}\n\n{markdown_table(header, lines)}\n{readings}{without}")
     return parts
+
+
+def _without(row: Row, columns: Sequence[str]) -> str:
+    reasons = sorted({row.values[column].note for column in columns if column in row.values} - {""})
+    return f"- {cell(_name(row))} is not in this table: {cell('; '.join(reasons) or 'it has no such columns')}\n"
 
 
 def _defined(value: Value | None) -> bool:
