@@ -18,7 +18,7 @@ def as_tensor(value: Array, name: str, *, metric: str) -> Tensor:
     """Return ``value`` as a detached tensor that shares memory where possible; ShapeMismatch if it is not an array."""
     if isinstance(value, Tensor):
         return value.detach()
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or not value.dtype.isnative:
         got = f"{type(value).__name__} {getattr(value, 'dtype', '')}".strip()
         raise ShapeMismatch(f"{name} is {got}, expected a numeric numpy array or a torch tensor", where=metric)
     if not value.flags.writeable or any(stride < 0 for stride in value.strides):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.metrics.checks import Array, require_finite
 from harness.metrics.errors import EmptyInput, ShapeMismatch, UnknownOption
+from harness.metrics.products import full_precision
 from harness.metrics.resize import ResizeProtocol, resize_images, uint8_images
 from harness.metrics.weights import WeightsFile, read_weights
 from harness.types import MissingAsset, digest_of
@@ -99,7 +99,7 @@ class FeatureSpace:
             raise EmptyInput("no images", where=self.name)
         low, high = self.input_range
         parts = []
-        with torch.autocast(self.device.type, enabled=False), _full_precision():
+        with full_precision(self.device):
             for part in batches.split(self.batch_size):
                 batch = part.to(self.device)
                 batch = batch.float() if self.input_size is None else self._resized(batch)
@@ -164,18 +164,6 @@ def feature_space(
         nearest=get_close_matches(name, ("inception", "pixels", "random"), 1, 0.0),
         remedy="Known: inception, pixels, random. Space proc-v1 belongs to a data set: open its judges.",
     )
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Hold matrix products and convolutions to IEEE float32 and cuDNN to deterministic algorithms."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def weights_digest_of(module: nn.Module) -> str:

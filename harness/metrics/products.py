@@ -6,15 +6,34 @@ the congruence with a triangular factor (a quarter).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from scipy.linalg import lapack
 from torch import Tensor
 
 
+@contextmanager
+def full_precision(device: torch.device) -> Iterator[None]:
+    """Hold products and convolutions to IEEE float32: no autocast, no TF32, deterministic cuDNN algorithms."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with (
+            torch.autocast(device.type, enabled=False),
+            torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
+        ):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def gram(a: Tensor, b: Tensor) -> Tensor:
     """Return a b^T for rows [n,d] and [m,d] of one dtype; pass the same tensor twice for the symmetric update."""
     if a.device.type != "cpu":
-        return a @ b.T
+        with full_precision(a.device):
+            return a @ b.T
     left = a.numpy()
     right = left if a is b else b.numpy()
     return torch.from_numpy(left @ right.T)
