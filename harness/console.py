@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from harness.tables.rows import Row
 
 _NUMBER = re.compile(r"[-+]?[\d,.]*|\?|n/a")
+FIRST = ("fid", "kid", "precision", "recall", "pose_corr", "pose_mae", "id_var_ratio", "side", "mad", "reproj_l1")
+"""Metrics that a narrow screen shows before all others."""
 LINE_SECONDS = 15.0
 """Least time between two plain lines of one cell's stage."""
 
@@ -47,23 +49,33 @@ def leaderboard_text(rows: Sequence[Row], width: int | None = None) -> str:
     """The rows of one tier as text: means of the ranked metrics, as many columns as fit into ``width`` characters."""
     from harness.tables.columns import metric_of, style
     from harness.tables.rows import columns_of
-    from harness.tables.text import fixed
 
     names = [name for name in columns_of(rows) if style(name).better != "none"]
     names = [n for n in names if any(n in row.values and math.isfinite(row.values[n].mean) for row in rows)]
-    header, table = ["row", "seeds"], [[_row_name(row), str(len(row.done))] for row in rows]
     limit = width or shutil.get_terminal_size((160, 24)).columns
-    for name in names:
-        qualifiers = name.removeprefix(metric_of(name)).strip("[]").split("|")
-        head = "\n".join([metric_of(name), *qualifiers])
-        cells = [fixed(row.values[name].mean, style(name).digits) if name in row.values else "" for row in rows]
-        wider = columns([*header, head], [[*line, cell] for line, cell in zip(table, cells, strict=True)])
-        if max(len(line) for line in wider.splitlines()) > limit:
-            break
-        header.append(head)
-        table = [[*line, cell] for line, cell in zip(table, cells, strict=True)]
+    chosen: list[str] = []
+    for name in sorted(names, key=lambda n: (metric_of(n) not in FIRST, names.index(n))):
+        trial = _leaderboard(rows, [n for n in names if n in (*chosen, name)])
+        if max(len(line) for line in trial.splitlines()) <= limit:
+            chosen.append(name)
     ended = [f"{_row_name(row)}: {row.status}" for row in rows if row.status != "done"]
-    return "\n".join([columns(header, table), *ended])
+    return "\n".join([_leaderboard(rows, [n for n in names if n in chosen]), *ended])
+
+
+def _leaderboard(rows: Sequence[Row], names: Sequence[str]) -> str:
+    from harness.tables.columns import metric_of, style
+    from harness.tables.text import fixed
+
+    header = ["row", "seeds"]
+    for name in names:
+        qualifiers = name.removeprefix(metric_of(name)).strip("[]")
+        header.append("\n".join([metric_of(name), *(qualifiers.split("|") if qualifiers else [])]))
+    table = [
+        [_row_name(row), str(len(row.done))]
+        + [fixed(row.values[name].mean, style(name).digits) if name in row.values else "" for name in names]
+        for row in rows
+    ]
+    return columns(header, table)
 
 
 def duration(seconds: float) -> str:

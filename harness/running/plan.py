@@ -10,7 +10,7 @@ from typing import Literal
 from harness import registry
 from harness.config import Choice, RunConfig, Variant
 from harness.running.settings import Rerun
-from harness.types import Cell, ConfigError
+from harness.types import Budget, Cell, ConfigError
 
 REFERENCE_SECONDS = 2.0
 
@@ -48,9 +48,13 @@ class Plan:
 
 
 def cells(config: RunConfig) -> tuple[Cell, ...]:
-    """Every cell of a run: reference rows, then methods x variants x seeds with upstream cells first."""
-    reference = replace(_cell(config), code=registry.code_digest("floor:", config.suite.protocol))
-    ordered = [replace(reference, method=name, seed=seed) for name in config.references for seed in config.seeds[:1]]
+    """Every cell of a run: reference rows, then methods x variants x seeds with upstream cells first.
+
+    Reference rows have one seed and no budget, so that runs of any budget share them.
+    """
+    code = registry.code_digest("floor:", config.suite.protocol)
+    reference = replace(_cell(config), budget=Budget("none", 0), precision="auto", code=code)
+    ordered = [replace(reference, method=name) for name in config.references]
     trained: dict[str, tuple[Variant, ...]] = {choice.entry.name: choice.variants for choice in config.choices}
     keys: dict[tuple[str, int], str] = {}
     for choice in config.choices:
@@ -64,26 +68,27 @@ def build(
     state: Callable[[Cell], State] = lambda cell: "to do",
     measured: Mapping[str, float] | None = None,
 ) -> Plan:
-    """The plan of a run. ``state`` asks the store about a cell; ``measured`` maps ``method/tier`` to the seconds per
-    1000 images of earlier runs, which count more than what presets declare."""
+    """The plan of a run. ``state`` asks the store about a cell; ``measured`` (see ``measured_rates``) counts more than
+    what presets declare."""
     planned = cells(config)
     rates = {choice.entry.name: _rate(choice, config.tier, measured or {}) for choice in config.choices}
     seconds: dict[str, float | None] = {}
     for cell in planned:
-        rate = rates.get(cell.method)
         if cell.role == "method":
+            rate = rates[cell.method]
             seconds[cell.key] = None if rate is None else rate * cell.budget.images / 1000
         else:
-            seconds[cell.key] = REFERENCE_SECONDS
+            seconds[cell.key] = (measured or {}).get(f"{cell.method}/{cell.tier}", REFERENCE_SECONDS)
     return Plan(planned, seconds, {cell.key: state(cell) for cell in planned}, config.run.rerun)
 
 
 def measured_rates(costs: Iterable[tuple[str, str, float, int]]) -> dict[str, float]:
-    """Median seconds per 1000 images by ``method/tier``, from (method, tier, seconds, images) of finished cells."""
+    """Median cost by ``method/tier`` of finished cells, given as (method, tier, seconds, images): seconds per 1000
+    images or, where nothing was trained (0 images), seconds per cell."""
     seen: dict[str, list[float]] = {}
     for method, tier, seconds, images in costs:
-        if images > 0 and seconds > 0:
-            seen.setdefault(f"{method}/{tier}", []).append(1000 * seconds / images)
+        if seconds > 0:
+            seen.setdefault(f"{method}/{tier}", []).append(1000 * seconds / images if images else seconds)
     return {name: median(rates) for name, rates in seen.items()}
 
 

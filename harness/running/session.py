@@ -10,7 +10,7 @@ from harness.console import Console, columns, duration, leaderboard_text
 from harness.running import plan as planning
 from harness.running.cell import finished
 from harness.running.plan import Plan
-from harness.store import Store, StoredResult
+from harness.store import STAGES, Store, StoredResult
 from harness.tables import leaderboard
 from harness.tables.rows import gather
 from harness.types import Cell, Executor, Outcome
@@ -43,7 +43,7 @@ def make_plan(config: RunConfig, store: Store) -> Plan:
             return "stale" if result.stale(cell.code) else "done"
         return "resumes" if result.status == "partial" else result.status
 
-    rates = planning.measured_rates(_costs(known.values()))
+    rates = planning.measured_rates(_costs(known.values(), config.run.device))
     return planning.build(config, state=state, measured=rates)
 
 
@@ -134,11 +134,15 @@ def _ending(config: RunConfig, store: Store, plan: Plan, outcomes: Sequence[Outc
     return "\n\n".join(parts)
 
 
-def _costs(results: Iterable[StoredResult]) -> Iterator[tuple[str, str, float, int]]:
+def _costs(results: Iterable[StoredResult], device: str) -> Iterator[tuple[str, str, float, int]]:
+    """(method, tier, seconds, images) of finished cells on the kind of device asked for; CPU time on a CPU."""
     for result in results:
-        seconds = result.cost.get("fit_seconds")
-        if result.status == "done" and isinstance(seconds, (int, float)):
-            yield result.cell.method, result.cell.tier, float(seconds), result.cell.budget.images
+        on_cpu = result.facts.get("device") == "cpu"
+        if result.status == "done" and (device == "auto" or on_cpu == (device == "cpu")):
+            unit = "cpu_seconds" if on_cpu else "seconds"
+            seconds = sum(float(result.cost.get(f"{stage}_{unit}", 0.0)) for stage in STAGES)
+            images = result.cell.budget.images if result.cell.role == "method" else 0
+            yield result.cell.method, result.cell.tier, seconds, images
 
 
 def _images(cell: Cell) -> str:

@@ -84,6 +84,17 @@ def test_estimates_come_from_presets_and_better_from_earlier_runs(plugin: Path) 
     assert plan.build(made, measured=rates).expected_seconds == 10.0
 
 
+def test_references_are_shared_by_budgets_and_cost_what_they_cost_before(plugin: Path) -> None:
+    words = ["suite=3d_aware", "tier=smoke", f"methods=[{plugin}]", "references=[floor:noise]"]
+    keys = {
+        plan.cells(config.parse([*words, *more]))[0].key
+        for more in ([], ["budget=64"], ["seeds=[5]"], ["precision=fp32"], ["tiny_vae.beta=0.5"])
+    }
+    assert len(keys) == 1
+    rates = plan.measured_rates([("floor:noise", "smoke", 7.0, 0)])
+    assert plan.build(config.parse(words), measured=rates).expected_seconds == 7.0
+
+
 def test_what_is_done_is_not_waiting(plugin: Path) -> None:
     made = config.parse(["suite=3d_aware", "tier=smoke", f"methods=[{plugin}]", "seeds=3", "references=[]"])
     states = {0: "done", 1: "stale", 2: "failed"}
