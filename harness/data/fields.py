@@ -50,7 +50,6 @@ _ALL = (
     Field("identity", (), "int32", "samples with the same number show the same object"),
     Field("view", (), "int32", "number of the view within its identity"),
     Field("pair_factor", (), "int32", "index of the factor in which the two samples of a pair differ"),
-    Field("texture", (128, 128, 3), "uint8", "255 x linear albedo atlas (multi-view splits, one per identity)"),
     Field("category", (), "int32", "class index of a published set"),
     Field("attributes", ("A",), "int8", "attributes of a published set, -1 or 1"),
 )

@@ -133,10 +133,10 @@ class Head:
 
         add(self._skull, FACE)
         for eye in eyes:
-            add(meshes.ellipsoid(eye, [radius] * 3, rows=11, columns=16), EYE)
+            add(meshes.ellipsoid(eye, [radius] * 3, rows=10, columns=14), EYE)
         for ear in ears:
             add(ear, EAR)
-        add(meshes.ellipsoid(nose, [1.3 * size, size, size], rows=9, columns=14), SNOUT)
+        add(meshes.ellipsoid(nose, [1.3 * size, size, size], rows=8, columns=12), SNOUT)
         mouth = self.surface(0, f["snout_height"] - 0.20, 1.0)
         points = np.stack([*(eye + np.array([0, 0, radius]) for eye in eyes), mouth])
         points = np.concatenate([points, *(_ear_points(ear, side) for ear, side in zip(ears, (1, -1), strict=True))])
@@ -153,9 +153,9 @@ class Head:
             cone = _flattened(cone, 0.6)
             return replace(cone, canonical=cone.normals).moved(lean, root)
         if kind == ROUND:
-            disc = meshes.ellipsoid([0, width * 0.5, 0], [width * 1.1, width * 1.1, 0.06], rows=11, columns=18)
+            disc = meshes.ellipsoid([0, width * 0.5, 0], [width * 1.1, width * 1.1, 0.06], rows=9, columns=18)
             return disc.moved(lean, root)
-        leaf = meshes.ellipsoid([0, length * 0.5, 0], [0.08, length * 0.65, 0.05], rows=11, columns=14)
+        leaf = meshes.ellipsoid([0, length * 0.5, 0], [0.08, length * 0.65, 0.05], rows=10, columns=12)
         return leaf.moved(lean, root)
 
     def paint(self, surface: Surface) -> tuple[Float, NDArray[np.uint8]]:

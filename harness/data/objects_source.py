@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import objects
+from harness.data import atlas, objects
 from harness.data.fields import Array, Storage
 from harness.data.sources import SHARD_ROWS, code_digest
 from harness.data.splits import stored
@@ -16,7 +16,7 @@ from harness.types import DataError, DataSpec
 # Every module that can change a pixel.
 _CODE = (
     "randomness", "factors", "meshes", "raycast", "textures", "solids", "backgrounds", "shading", "splits", "objects",
-    "objects_head", "objects_creature", "objects_car", "objects_chair",
+    "atlas", "objects_head", "objects_creature", "objects_car", "objects_chair",
 )  # fmt: skip
 
 
@@ -50,11 +50,14 @@ class ObjectsSource:
             return {}
         views = int(self.spec.options["views"])
         solids = [objects.build_solid(self.spec, split, row) for row in range(first, first + count, views)]
+        unwrapped = [atlas.unwrap(solid) for solid in solids]
         return {
             "mesh_vertices": np.concatenate([solid.vertices for solid in solids]),
             "mesh_normals": np.concatenate([solid.normals for solid in solids]),
             "mesh_faces": np.concatenate([solid.faces.astype(np.int32) for solid in solids]),
             "mesh_parts": np.concatenate([solid.part for solid in solids]),
+            "mesh_uv": np.concatenate(unwrapped),
+            "mesh_textures": np.stack([atlas.bake(solid, uv) for solid, uv in zip(solids, unwrapped, strict=True)]),
             "mesh_counts": np.array([[len(solid.vertices), len(solid.faces)] for solid in solids], np.int64),
         }
 

@@ -75,8 +75,16 @@ class Caster:
 
     def closest(self, points: Float) -> Float:
         """The surface points nearest to ``points`` [N,3]."""
-        found = self._scene.compute_closest_points(self._tensor(np.ascontiguousarray(points, np.float32)), nthreads=1)
-        return found["points"].numpy()
+        return self._nearest(points)["points"].numpy()
+
+    def nearest_face(self, points: Float) -> tuple[NDArray[np.uint32], Float]:
+        """The faces nearest to ``points`` [N,3] and the barycentric coordinates [N,2] of the nearest point in them."""
+        found = self._nearest(points)
+        return found["primitive_ids"].numpy(), found["primitive_uvs"].numpy()
+
+    def _nearest(self, points: Float) -> Any:
+        queries = self._tensor(np.ascontiguousarray(points, np.float32))
+        return self._scene.compute_closest_points(queries, nthreads=1)
 
     def distance(self, points: Float) -> Float:
         """Unsigned distance of ``points`` [N,3] to the nearest surface."""

@@ -121,7 +121,9 @@ class Split:
         return unpack(self._file(name), storage, radius)
 
     def mesh(self, identity: int) -> dict[str, Array]:
-        """Mesh of one identity of ``multiview``: ``vertices``, ``normals`` [V,3], ``faces`` [F,3], ``parts`` [F]."""
+        """Mesh of one identity of ``multiview``: ``vertices``, ``normals`` [V,3], ``faces`` [F,3], ``parts`` [F],
+        texture coordinates ``uv`` of face corners [F,3,2] (v down), ``texture`` uint8 [128,128,3] (255 x linear).
+        """
         if "mesh_counts" not in self.index["files"]:
             raise DataError("no meshes are kept in this split", where=self.where, remedy="Use split 'multiview'.")
         if not 0 <= identity < len(self._mesh_starts) - 1:
@@ -133,6 +135,8 @@ class Split:
             "normals": self._file("mesh_normals")[vertices],
             "faces": self._file("mesh_faces")[faces],
             "parts": self._file("mesh_parts")[faces],
+            "uv": self._file("mesh_uv")[faces],
+            "texture": self._file("mesh_textures")[identity],
         }
 
     @cached_property

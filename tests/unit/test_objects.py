@@ -14,17 +14,18 @@ import pytest
 import torch
 
 from harness.cameras import look_at, unproject
-from harness.data import catalogue, objects, shading
+from harness.data import atlas, catalogue, objects, shading
 from harness.data.fields import FIELDS, flipped
 from harness.data.randomness import CLASS_IDS, GROUP_IDS
 from harness.data.raycast import Caster
+from harness.data.solids import Surface
 from harness.data.splits import SPLIT_IDS
 from harness.data.textures import decode
 from harness.types import Cameras, DataSpec
 
 CLASSES = tuple(objects.CLASSES)
 ROWS = 10
-EVERY = tuple(n for n in FIELDS if n not in ("texture", "category", "attributes"))
+EVERY = tuple(n for n in FIELDS if n not in ("category", "attributes"))
 
 
 @pytest.fixture(scope="module", params=CLASSES)
@@ -238,6 +239,23 @@ def test_every_part_is_seen_in_a_split() -> None:
         spec = catalogue.spec(f"objects/{name}", resolution=64, prior="ring")
         labels = {int(v) for k in range(30) for v in np.unique(objects.sample(spec, "train", k, ("label",))["label"])}
         assert labels == set(range(len(kind.parts))), name
+
+
+def test_the_texture_atlas_shows_the_paint(spec: DataSpec) -> None:
+    solid = objects.build_solid(spec, "train", 2)
+    uv = atlas.unwrap(solid)
+    assert uv.min() >= 0
+    assert uv.max() <= 1
+    texture = atlas.bake(solid, uv)
+    corners = solid.faces
+    middle = Surface(solid.part, solid.primitive, solid.canonical[corners].mean(1), solid.normals[corners].mean(1))
+    albedo, _ = solid.paint(middle)
+    column, row = (uv.mean(1).T * atlas.SIDE).astype(int)
+    sides = (uv[:, 1:] - uv[:, :1]).astype(np.float64)
+    area = np.abs(np.linalg.det(sides))
+    close = np.abs(texture[row, column] - albedo * 255).max(1) < 26
+    assert np.average(close, weights=area) > 0.85
+    assert len(np.unique(atlas.charts(solid)[0])) <= 6 * len(np.unique(solid.primitive))
 
 
 def test_unlit_objects_show_their_albedo() -> None:
