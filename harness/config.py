@@ -89,6 +89,8 @@ def parse(argv: Sequence[str]) -> RunConfig:
     _check_keys(given, base, presets)
     fixed = {key: values[0] for key, values in given.items() if len(values) == 1}
     composed = _compose(base, fixed)
+    data = _data(composed["data"], suite, tier)
+    _check_prior(data, entries)
     store = _path(composed["store"], default_store())
     workers = _positive("workers", composed["workers"])
     choices = tuple(
@@ -101,7 +103,7 @@ def parse(argv: Sequence[str]) -> RunConfig:
         references=_references(composed["references"], suite),
         seeds=_seeds(composed["seeds"]),
         budget=_budget(composed["budget"], suite, tier),
-        data=_data(composed["data"], suite, tier),
+        data=data,
         settings=composed["settings"],
         precision=_one_of("precision", composed["precision"], PRECISIONS),
         executor=_one_of("executor", composed["executor"], EXECUTORS),
@@ -371,11 +373,22 @@ def _budget(value: Any, suite: Suite, tier: str) -> Budget:
 def _data(chosen: Mapping[str, Any], suite: Suite, tier: str) -> DataSpec:
     from harness.data import catalogue
 
+    name = "folder/flat" if chosen["name"] == "folder" else chosen["name"]
     options = dict(chosen["options"])
-    if chosen["name"] != suite.data["name"]:
+    if name != suite.data["name"]:
         # The suite's options belong to its own data; another family only gets what the user asked for.
         own = suite.data.get("options") or {}
         options = {key: value for key, value in options.items() if key not in own or value != own[key]}
     if chosen["root"] is not None:
         options["root"] = str(Path(str(chosen["root"])).expanduser().absolute())
-    return catalogue.spec(chosen["name"], tier=tier, **options)
+    return catalogue.spec(name, tier=tier, **options)
+
+
+def _check_prior(data: DataSpec, entries: Sequence[MethodEntry]) -> None:
+    for entry in entries:
+        if entry.card.prior == "required" and data.prior is None:
+            raise ConfigError(
+                f"{entry.name} needs a pose prior, and {data.name} has none",
+                where=COMMAND_LINE,
+                remedy="Name one, for example data.options.prior=front_gauss, or leave the method out.",
+            )

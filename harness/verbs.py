@@ -35,8 +35,10 @@ def leaderboard(words: Sequence[str]) -> int:
             where=str(store.root),
             remedy=f"Run it first: python -m harness run suite={suite}",
         )
-    for name in dict.fromkeys(row.tier for row in tables.rows_of(store, suite, tier)):
-        print(f"{suite}, tier {name}\n\n{leaderboard_text(tables.rows_of(store, suite, name))}\n")
+    rows = tables.rows_of(store, suite, tier)
+    for table in dict.fromkeys(row.table for row in rows):
+        members = [row for row in rows if row.table == table]
+        print(f"{suite}, tier {members[0].tier}, {members[0].data}\n\n{leaderboard_text(members)}\n")
     print("\n".join(str(path) for path in written if path.suffix in (".csv", ".md")))
     return 0
 
@@ -83,12 +85,13 @@ def score(words: Sequence[str]) -> int:
 
 
 def replay(words: Sequence[str]) -> int:
-    """Repeat the failing step of a bundle: a folder, or the key of a failed cell."""
+    """Repeat the failing step of a bundle, given as the folder ``failure`` or as the cell's folder around it."""
     if len(words) != 1:
         raise ConfigError("give one failure bundle", where="replay", remedy="python -m harness replay path/to/failure")
     from harness.running import forensics
 
-    print(forensics.replay(Path(words[0]).expanduser(), registry.load))
+    folder = Path(words[0]).expanduser()
+    print(forensics.replay(folder / "failure" if (folder / "failure").is_dir() else folder, registry.load))
     return 0
 
 

@@ -123,8 +123,9 @@ def _executor(config: RunConfig, store: Store, console: Console) -> Executor:
 
 
 def _ending(config: RunConfig, store: Store, plan: Plan, outcomes: Sequence[Outcome], written: Sequence[str]) -> str:
-    """The final table over all seeds in the store, what did not end well, and where things are."""
-    rows = [row for row in leaderboard.rows_of(store, config.suite.name, config.tier) if row.data_digest]
+    """The final table over everything the store holds on these data, what did not end well, and where things are."""
+    rows = leaderboard.rows_of(store, config.suite.name, config.tier)
+    rows = [row for row in rows if row.data_digest == config.data.recipe_digest]
     parts = [leaderboard_text(rows)] if rows else []
     bad = [outcome for outcome in outcomes if outcome.status != "done"]
     parts += [f"{o.status}: {o.label}: {o.reason.removeprefix(f'{o.label}: ')}\n  {store.folder(o.key)}" for o in bad]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from harness import config, registry
 from harness.types import ConfigError, HarnessError
@@ -85,6 +86,23 @@ def test_seeds_and_budget_and_data(plugin: Path) -> None:
     assert made.data.prior.name == "ring"
     assert made.settings["n"] == 8
     assert made.workers == 2
+
+
+def test_pictures_of_ones_own(plugin: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for k in range(20):
+        Image.new("RGB", (40, 40), (k, k, k)).save(photos / f"{k}.png")
+    made = one(plugin, "data=folder", f"root={photos}")
+    assert made.data.name == "folder/flat"
+    assert made.data.root == str(photos)
+    words = ["methods=[hologan]", "data=folder", f"root={photos}"]
+    with pytest.raises(ConfigError, match=r"hologan needs a pose prior.*data.options.prior="):
+        config.parse([SUITE, *words])
+    chosen = config.parse([SUITE, *words, "data.options.prior=front_gauss"])
+    assert chosen.data.prior is not None
+    with pytest.raises(HarnessError, match="root=PATH"):
+        one(plugin, "data=folder")
 
 
 def test_a_path_with_spaces_can_be_quoted(plugin: Path, tmp_path: Path) -> None:
