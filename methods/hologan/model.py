@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -121,7 +120,8 @@ class HoloGenerator(nn.Module):
                         norm.mapping.weight.normal_(0.0, deviation, generator=generator)
         for convs, roughness in ((self.convs_3d, o.roughness), (self.convs_2d, o.roughness_2d)):
             for conv in convs:
-                smooth_kernel(cast(UpsampleConv | SameConvTranspose, conv).layer.weight, roughness)
+                if isinstance(conv, UpsampleConv):
+                    smooth_kernel(conv.layer.weight, roughness)
         if o.near_bias and o.projection == "concat_mlp":
             self._favour_near()
         if o.weights == "he":
