@@ -26,7 +26,7 @@ class RunSettings:
     ``rerun`` says what to do again beyond cells that were never finished: ``failed`` (the default) failed and skipped
     ones, ``never`` nothing, ``stale`` also results of older code, ``score`` scores every finished cell anew from its
     stored predictions. ``checkpoint_seconds`` is the wall time between checkpoints, ``log_every`` the steps between log
-    records (None: a hundredth of the run, at most 50), ``predictions_cap`` the bytes of predictions kept per cell.
+    records (None: a hundredth of the run, 10 to 50), ``predictions_cap`` the bytes of predictions kept per cell.
     """
 
     device: str = "auto"

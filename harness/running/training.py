@@ -22,7 +22,8 @@ from harness.running.devices import batch_size, derived_seed
 from harness.running.trainlog import TrainLog
 from harness.types import Batch, Cell, ConfigError, Context, Method, Stage
 
-LOG_RECORDS, LONGEST_INTERVAL = 100, 50
+LOG_RECORDS, SHORTEST_INTERVAL, LONGEST_INTERVAL = 100, 10, 50
+"""A run aims at this many log records, within these bounds of steps per record."""
 
 
 class Batches(Protocol):
@@ -186,7 +187,7 @@ def train(
     Raises LossNotFinite within one interval of the first NaN or infinity; nothing is saved after it.
     """
     total = trainer.schedule.steps
-    every = every or max(1, min(LONGEST_INTERVAL, total // LOG_RECORDS))
+    every = every or min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, total // LOG_RECORDS))
     saved = time.monotonic()
     with Interruption() as interruption:
         while trainer.step < total:
@@ -264,7 +265,7 @@ def gradient_norms(method: Method) -> dict[str, Tensor]:
     for name, optimiser in optimisers(method).items():
         gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
         if gradients:
-            norms[name] = torch.nn.utils.get_total_norm(gradients)
+            norms[name] = torch.stack(torch._foreach_norm(gradients)).norm()
     return norms
 
 
