@@ -50,7 +50,7 @@ def leaderboard_text(rows: Sequence[Row], width: int | None = None) -> str:
     from harness.tables.columns import metric_of, style
     from harness.tables.rows import columns_of
 
-    names = [name for name in columns_of(rows) if style(name).better != "none"]
+    names = [name for name in columns_of(rows) if style(name).better != "none" and style(name).page]
     names = [n for n in names if any(n in row.values and math.isfinite(row.values[n].mean) for row in rows)]
     limit = width or shutil.get_terminal_size((160, 24)).columns
     chosen: list[str] = []

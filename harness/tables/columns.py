@@ -10,12 +10,18 @@ Better = Literal["lower", "higher", "none"]
 
 @dataclass(frozen=True)
 class ColumnStyle:
-    """How one metric is shown: ``better`` direction, ``group`` of columns, ``digits`` after the point."""
+    """How one metric is shown: ``better`` direction, ``group`` of columns, ``digits`` after the point.
+
+    ``ranked`` False: the direction holds only beside another column, so that no row is called best. ``page`` False:
+    left out of the page, kept in the CSV files.
+    """
 
     better: Better
     group: str
     digits: int
     reading: str
+    ranked: bool = True
+    page: bool = True
 
 
 IMAGES, POSE, SHAPE, OTHER = "Images", "Pose control", "Geometry", "Other"
@@ -23,9 +29,9 @@ GROUPS = (IMAGES, POSE, SHAPE, OTHER)
 
 STYLES: dict[str, ColumnStyle] = {
     "fid": ColumnStyle("lower", IMAGES, 3, "Frechet distance of features to held-out real images"),
-    "fid_se": ColumnStyle("none", IMAGES, 3, "standard error of the Frechet distance within one seed"),
+    "fid_se": ColumnStyle("none", IMAGES, 3, "standard error of the Frechet distance within one seed", page=False),
     "kid_full": ColumnStyle("lower", IMAGES, 5, "kernel distance, unbiased: may be negative near zero"),
-    "kid_full_se": ColumnStyle("none", IMAGES, 5, "standard error of the kernel distance within one seed"),
+    "kid_full_se": ColumnStyle("none", IMAGES, 5, "standard error of the kernel distance within one seed", page=False),
     "precision": ColumnStyle("higher", IMAGES, 3, "share of generated images inside the real manifold"),
     "recall": ColumnStyle("higher", IMAGES, 3, "share of real images inside the generated manifold"),
     "density": ColumnStyle("higher", IMAGES, 3, "real neighbourhoods per generated image, about 1 for equal laws"),
@@ -34,14 +40,24 @@ STYLES: dict[str, ColumnStyle] = {
         "none", IMAGES, 3, "mean distance between images relative to real ones; below 0.3: collapsed"
     ),
     "pose_corr": ColumnStyle("higher", POSE, 3, "absolute correlation of commanded and estimated azimuth"),
-    "pose_rank_corr": ColumnStyle("higher", POSE, 3, "the same by ranks"),
+    "pose_rank_corr": ColumnStyle("higher", POSE, 3, "the same by ranks", page=False),
     "pose_resultant": ColumnStyle("higher", POSE, 3, "agreement on a full turn after one offset and sign"),
-    "pose_slope": ColumnStyle("none", POSE, 3, "absolute slope of estimated on commanded azimuth, 1 = full range"),
+    "pose_slope": ColumnStyle(
+        "higher", POSE, 3, "absolute slope of estimated on commanded azimuth, 1 = full range", ranked=False
+    ),
     "pose_eta2": ColumnStyle("higher", POSE, 3, "share of the estimate's variance that the command decides"),
-    "pose_spread": ColumnStyle("lower", POSE, 2, "degrees by which the latent alone moves the azimuth"),
+    "pose_spread": ColumnStyle(
+        "lower", POSE, 2, "degrees by which the latent alone moves the azimuth; low for a collapse too", ranked=False
+    ),
     "pose_mae": ColumnStyle("lower", POSE, 2, "azimuth error in degrees after one offset and sign"),
     "pose_corr_elev": ColumnStyle("none", POSE, 3, "absolute correlation of commanded and estimated elevation"),
-    "id_var_ratio": ColumnStyle("lower", POSE, 3, "attribute variance over poses relative to that over identities"),
+    "id_var_ratio": ColumnStyle(
+        "lower",
+        POSE,
+        3,
+        "attribute variance over poses relative to that over identities; read it only where the pose is controlled",
+        ranked=False,
+    ),
     "swap_shape": ColumnStyle("higher", POSE, 3, "share of shape change caused by the shape latent in a swap"),
     "swap_appearance": ColumnStyle(
         "higher", POSE, 3, "share of appearance change caused by the appearance latent in a swap"
@@ -53,8 +69,14 @@ STYLES: dict[str, ColumnStyle] = {
     "side_own": ColumnStyle("none", SHAPE, 3, "the depth error of the own depth on the pixels of side_other"),
     "mad": ColumnStyle("lower", SHAPE, 2, "mean angle between normals of own and judged depth, degrees"),
     "depth_mse_std": ColumnStyle("lower", SHAPE, 3, "squared error of depth standardised per image"),
-    "reproj_l1": ColumnStyle("lower", SHAPE, 4, "photometric error of neighbouring views warped by the depth"),
-    "reproj_mse": ColumnStyle("lower", SHAPE, 5, "the same, squared"),
+    "reproj_l1": ColumnStyle(
+        "lower",
+        SHAPE,
+        4,
+        "photometric error of neighbouring views warped by the depth; low for one-coloured pictures too",
+        ranked=False,
+    ),
+    "reproj_mse": ColumnStyle("lower", SHAPE, 5, "the same, squared", ranked=False, page=False),
     "reproj_floor": ColumnStyle("none", SHAPE, 4, "the same with views of different objects"),
 }
 
@@ -67,6 +89,11 @@ def metric_of(column: str) -> str:
 def style(column: str) -> ColumnStyle:
     """The style of a column; an unknown metric is shown under Other and never ranked."""
     return STYLES.get(metric_of(column), ColumnStyle("none", OTHER, 4, ""))
+
+
+def is_ranked(column: str) -> bool:
+    """Whether rows are compared in a column."""
+    return style(column).better != "none" and style(column).ranked
 
 
 def order(column: str) -> tuple[int, int, str]:

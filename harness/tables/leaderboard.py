@@ -16,7 +16,7 @@ from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
 from harness.tables import markdown, pictures
-from harness.tables.columns import style
+from harness.tables.columns import is_ranked
 from harness.tables.ranks import Rank, ranks
 from harness.tables.reported import Published, read_published
 from harness.tables.rows import Row, columns_of, gather, reference
@@ -115,7 +115,7 @@ def long_form(rows: Sequence[Row], published: Sequence[Published] = ()) -> bytes
 def wide_form(rows: Sequence[Row]) -> bytes:
     """One line per row; per metric its mean, and ``best`` and the rank interval among rows of equal budget."""
     columns = columns_of(rows)
-    ranked = [column for column in columns if style(column).better != "none"]
+    ranked = [column for column in columns if is_ranked(column)]
     header = [*WIDE]
     for column in columns:
         header += [column, f"{column} rank"] if column in ranked else [column]

@@ -49,17 +49,21 @@ def _tables(rows: Sequence[Row]) -> list[str]:
     places = ranks(rows)
     parts = []
     for group in GROUPS:
-        columns = [column for column in columns_of(rows) if style(column).group == group]
+        columns = [column for column in columns_of(rows) if style(column).group == group and style(column).page]
         columns = [column for column in columns if any(_defined(row.values.get(column)) for row in rows)]
         if not columns:
             continue
         header = ["", "images", "seeds", *(code(column) + ARROWS[style(column).better] for column in columns)]
         scored = [row for row in rows if any(_defined(row.values.get(column)) for column in columns)]
+        gaps: dict[str, str] = {}
         lines = [
             [cell(_name(row)), count(row.images) if row.images else "", str(len(row.done))]
-            + [_entry(row.values.get(column), column, places.get((id(row), column))) for column in columns]
+            + [_entry(row.values.get(column), column, places.get((id(row), column)), gaps) for column in columns]
             for row in scored
         ]
+        readings = "".join(f"- <sup>{mark}</sup> {cell(reason)}\n" for reason, mark in gaps.items())
+        without = "".join(_without(row, columns) for row in rows if row.done and row not in scored)
+        readings += "".join(f"- `{column}`: {style(column).reading}\n" for column in columns if style(column).reading)
         without = "".join(_without(row, columns) for row in rows if row.done and row not in scored)
         readings = "".join(
             f"- {code(column)}: {style(column).reading}\n" for column in columns if style(column).reading
@@ -81,11 +85,12 @@ def _name(row: Row) -> str:
     return f"{row.label} ({row.budget})" if row.budget else row.label
 
 
-def _entry(value: Value | None, column: str, rank: Rank | None) -> str:
+def _entry(value: Value | None, column: str, rank: Rank | None, gaps: dict[str, str]) -> str:
     if value is None:
         return ""
     if not math.isfinite(value.mean):
-        return f"n/a ({cell(value.note)})" if value.note else "n/a"
+        mark = gaps.setdefault(value.note, chr(ord("a") + len(gaps))) if value.note else ""
+        return f"n/a <sup>{mark}</sup>" if mark else "n/a"
     digits = style(column).digits
     text = fixed(value.mean, digits)
     if math.isfinite(value.std):
@@ -127,21 +132,25 @@ def _states(rows: Sequence[Row]) -> str:
 def _published(published: Sequence[Published]) -> str:
     if not published:
         return ""
-    header = ["method", "data", "metric", "value", "source", "checked"]
+    origins = list(dict.fromkeys((p.source, p.protocol, p.checked) for p in published))
+    header = ["method", "data", "metric", "value", "source"]
     lines = [
         [
             cell(p.method),
             cell(p.dataset),
             code(p.metric),
             f"{p.value:g}" + (f" ± {p.std:g}" if math.isfinite(p.std) else ""),
-            cell(p.source),
-            cell(p.checked),
+            str(origins.index((p.source, p.protocol, p.checked)) + 1),
         ]
         for p in published
     ]
+    sources = "".join(
+        f"{number}. {cell(source)}. Protocol: {cell(protocol)}. Checked: {cell(checked)}.\n"
+        for number, (source, protocol, checked) in enumerate(origins, start=1)
+    )
     return (
         "## Published numbers\n\nOther data, other features, other budgets: for reading beside the tables above, not "
-        f"for comparing with them.\n\n{markdown_table(header, lines)}"
+        f"for comparing with them.\n\n{markdown_table(header, lines)}\n{sources}"
     )
 
 

@@ -15,12 +15,17 @@ LIMIT = 3
 
 
 def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Copy the pictures of the first seeds of every row to ``folder``/pictures and return them, sorted.
+    """Copy the pictures of the first seeds of every row but the floors to ``folder``/pictures and return them, sorted.
 
     Named ``<row>-<budget>-s<seed>-<picture>.png``. A picture that cannot be read is left out: the tables do not depend
     on it.
     """
-    wanted = {(row.data_digest, row.method, row.images, seed) for row in rows for seed in row.done[:LIMIT]}
+    wanted = {
+        (row.data_digest, row.method, row.images, seed)
+        for row in rows
+        if row.role != "floor"
+        for seed in row.done[:LIMIT]
+    }
     written: dict[str, Path] = {}
     for result in sorted(results, key=lambda r: r.key):
         cell = result.cell

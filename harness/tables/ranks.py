@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.tables.columns import style
+from harness.tables.columns import is_ranked, style
 from harness.tables.rows import Row, columns_of
 from harness.tables.stats import rank_intervals
 
@@ -44,7 +44,7 @@ def ranks(rows: Sequence[Row]) -> dict[tuple[int, str], Rank]:
 def _column(group: Sequence[Row], column: str) -> dict[tuple[int, str], Rank]:
     better = style(column).better
     rivals = [row for row in group if column in row.values and math.isfinite(row.values[column].mean)]
-    if better == "none" or len(rivals) < 2:
+    if not is_ranked(column) or len(rivals) < 2:
         return {}
     values = [row.values[column] for row in rivals]
     means = [value.mean for value in values]

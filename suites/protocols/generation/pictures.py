@@ -46,7 +46,7 @@ def tile(images: NDArray) -> NDArray[np.uint8]:
 
 
 def _grey(depth: NDArray, mask: NDArray, prior: PosePrior) -> NDArray[np.uint8]:
-    """Depth [N,H,W] within one object radius of the camera's distance as grey, near bright; background blue-black."""
-    level = np.clip((prior.radius + 1 - depth.astype(np.float64)) / 2, 0, 1)
+    """Depth [N,H,W] from 0.9 object radii before the origin to 0.3 behind as grey, near bright; background blue."""
+    level = np.clip((prior.radius + 0.3 - depth.astype(np.float64)) / 1.2, 0, 1)
     grey = np.where(mask, 30 + 225 * level, 0)
     return np.stack([grey, grey, np.where(mask, grey, 40)], axis=-1).astype(np.uint8)
