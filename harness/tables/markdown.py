@@ -64,10 +64,6 @@ def _tables(rows: Sequence[Row]) -> list[str]:
         readings = "".join(f"- <sup>{mark}</sup> {cell(reason)}\n" for reason, mark in gaps.items())
         without = "".join(_without(row, columns) for row in rows if row.done and row not in scored)
         readings += "".join(f"- `{column}`: {style(column).reading}\n" for column in columns if style(column).reading)
-        without = "".join(_without(row, columns) for row in rows if row.done and row not in scored)
-        readings = "".join(
-            f"- {code(column)}: {style(column).reading}\n" for column in columns if style(column).reading
-        )
         parts.append(f"### {group}\n\n{markdown_table(header, lines)}\n{readings}{without}")
     return parts
 
