@@ -123,11 +123,13 @@ def _differences(spec: DataSpec, split: Split) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------ building
 def _finished(folder: Path) -> bool:
+    """Whether the folder's index is whole; a split without one is built again."""
     try:
         index = json.loads((folder / INDEX).read_text())
-    except (OSError, ValueError):
+        content = digest_of({name: entry["sha256"] for name, entry in index["files"].items()})
+        return bool(index["format"] == FORMAT and index["content"] == content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return bool(index.get("format") == FORMAT)
 
 
 def _rows(spec: DataSpec, split: str, first: int, count: int) -> dict[str, Array]:
@@ -165,16 +167,20 @@ def _build_split(spec: DataSpec, split: str, folder: Path, workers: int, progres
     if rows < 1:
         raise DataError("a split needs at least one row", where=f"{spec.name} {split}")
     place = folder / SHARDS
+
+    def missing() -> list[int]:
+        numbers = [number for number in range(count) if shards.read_stamp(place, number) is None]
+        if progress:
+            progress(split, max(rows - len(numbers) * size, 0), rows)
+        return numbers
+
     with _maker(min(workers, count)) as make:
         while not _finished(folder):
-            missing = [number for number in range(count) if shards.read_stamp(place, number) is None]
-            for made in make(spec, split, folder, missing):
-                if progress and made:
-                    done = sum(shards.read_stamp(place, number) is not None for number in range(count))
-                    progress(split, min(done * size, rows), rows)
-            if all(shards.read_stamp(place, number) for number in range(count)):
+            for _ in make(spec, split, folder, missing()):
+                missing()
+            if not missing():
                 _finish(spec, split, folder, count)
-            if not _finished(folder):
+            if not _finished(folder):  # another process is at some shard
                 time.sleep(POLL_SECONDS)
     shutil.rmtree(place, ignore_errors=True)
 

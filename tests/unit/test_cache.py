@@ -87,6 +87,7 @@ def test_shard_size_and_worker_order_do_not_change_the_content(
 def test_progress_reaches_the_number_of_rows(tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     build(SPEC, tmp_path, ["train"], progress=lambda *step: seen.append(step))
+    assert seen[0] == ("train", 0, ROWS)
     assert seen[-1] == ("train", ROWS, ROWS)
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
@@ -139,6 +140,13 @@ def test_a_damaged_file_is_refused_with_a_remedy(tmp_path: Path, damage: str) ->
     report = verify(SPEC, tmp_path)
     assert len(report.problems) == 1
     assert "image.npy" in report.problems[0]
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", '{"format": 1, "files": {}, "content": "0"}'])
+def test_a_damaged_index_means_building_again(tmp_path: Path, content: str, undisturbed: str) -> None:
+    folder = build(SPEC, tmp_path, ["train"]).split("train").folder
+    (folder / "index.json").write_text(content)
+    assert build(SPEC, tmp_path, ["train"]).split("train").digest == undisturbed
 
 
 def test_verify_reports_unfinished_splits_and_passes_good_ones(tmp_path: Path) -> None:
