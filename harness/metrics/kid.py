@@ -18,7 +18,8 @@ from harness.metrics.errors import OutOfRange, TooFew
 from harness.metrics.products import gram
 
 _BLOCK = 1024
-_SMALL_D = 64  # below it float64 costs little, and float32 would lose digits for nothing
+_SMALL_D = 64  # up to it float64 costs little, and float32 would lose digits for nothing
+_LARGEST = 1e30  # kernel values from here on are summed in float64 throughout: float32 would overflow
 
 KID = MetricCard(
     name="kid",
@@ -133,9 +134,12 @@ def _prepare(
 ) -> tuple[Tensor, Tensor, _Kernel]:
     x, y = feature_pair(fake, real, metric=metric, minimum=2, allow_unequal=allow_unequal)
     d = x.shape[1]
-    if d <= _SMALL_D:
+    gamma = 1 / d if gamma is None else gamma
+    longest = torch.stack([torch.linalg.vector_norm(side, dim=1).max() for side in (x, y)]).max().double()
+    largest = (longest.square() * abs(gamma) + abs(coef0)).pow(degree)
+    if d <= _SMALL_D or not bool(largest < _LARGEST):
         x, y = x.double(), y.double()
-    return x, y, _Kernel(degree, 1 / d if gamma is None else gamma, coef0)
+    return x, y, _Kernel(degree, gamma, coef0)
 
 
 def _distance(x: Tensor, y: Tensor, kernel: _Kernel) -> Tensor:

@@ -70,6 +70,8 @@ def precision_recall_density_coverage(fake: Array, real: Array, *, k: int) -> PR
     x, y = feature_pair(fake, real, metric="prdc")
     _require_neighbours(x, k, "prdc")
     _require_neighbours(y, k, "prdc")
+    factor = _normal(x, y)
+    x, y = x * factor, y * factor
     x, radius_x, weight_x = _distinct(x, _radii(x, k))
     y, radius_y, weight_y = _distinct(y, _radii(y, k))
     n, m = float(weight_x.sum()), float(weight_y.sum())
@@ -91,7 +93,8 @@ def kth_neighbour_distance(features: Array, *, k: int) -> np.ndarray:
     """Return float64 [n]: each row's distance to its k-th nearest other row. Raises TooFew when k >= n."""
     rows = feature_rows(features, "features", metric="kth_neighbour_distance")
     _require_neighbours(rows, k, "kth_neighbour_distance")
-    return _radii(rows, k).cpu().numpy()
+    factor = _normal(rows)
+    return _radii(rows * factor, k).cpu().numpy() / factor
 
 
 def _require_neighbours(rows: Tensor, k: int, metric: str) -> None:
@@ -99,6 +102,16 @@ def _require_neighbours(rows: Tensor, k: int, metric: str) -> None:
         raise OutOfRange(f"k = {k}, expected at least 1", where=metric)
     if k >= len(rows):
         raise TooFew(f"{len(rows)} rows have no {k}-th other neighbour", where=metric)
+
+
+def _normal(*sides: Tensor) -> float:
+    """Return the power of two that brings the largest magnitude near one, so that no square leaves float32.
+
+    Products with it are exact, and shares do not depend on a common factor.
+    """
+    _, exponent = math.frexp(max(abs(float(end)) for side in sides for end in torch.aminmax(side)))
+    limit = 120 if sides[0].dtype == torch.float32 else 1000  # the factor itself must be a normal number
+    return math.ldexp(1.0, max(-limit, min(-exponent, limit)))
 
 
 def _distinct(rows: Tensor, radii: Tensor) -> tuple[Tensor, Tensor, Tensor]:

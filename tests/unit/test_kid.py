@@ -81,6 +81,12 @@ def test_every_kind_of_generator_is_reproducible() -> None:
         assert one == two != other
 
 
+def test_large_features_do_not_overflow_float32() -> None:
+    x, y = np.random.default_rng(7).standard_normal((2, 30, 100)).astype(np.float32) * np.float32(1e9)
+    exact = kernel_distance_full(x.astype(np.float64), y.astype(np.float64))
+    assert kernel_distance_full(x, y) == pytest.approx(exact, rel=1e-12)
+
+
 def test_bad_input() -> None:
     x = np.zeros((10, 3))
     generator = np.random.default_rng(0)

@@ -65,6 +65,22 @@ def test_neighbour_distances() -> None:
     np.testing.assert_allclose(kth_neighbour_distance(torch.tensor(rows), k=3), [5, 5, np.sqrt(18), np.sqrt(10)])
 
 
+@pytest.mark.parametrize("factor", [2.0**-100, 2.0**100])
+def test_extreme_scales_neither_overflow_nor_vanish(factor: float) -> None:
+    x, y = np.random.default_rng(4).standard_normal((2, 60, 80))
+    expected = precision_recall_density_coverage(x, y, k=3)
+    assert precision_recall_density_coverage(x * factor, y * factor, k=3) == expected
+    x32, y32 = (x * factor).astype(np.float32), (y * factor).astype(np.float32)
+    assert precision_recall_density_coverage(x32, y32, k=3).precision == pytest.approx(expected.precision, abs=0.02)
+    assert np.isfinite(kth_neighbour_distance(np.full((4, 80), np.float32(1e-44)) * np.arange(4)[:, None], k=1)).all()
+    np.testing.assert_array_equal(kth_neighbour_distance(x * factor, k=3), kth_neighbour_distance(x, k=3) * factor)
+
+
+def test_all_rows_zero() -> None:
+    zero = np.zeros((5, 80))
+    assert precision_recall_density_coverage(zero, zero, k=2) == PRDC(1.0, 1.0, 2.5, 1.0)
+
+
 def test_bad_input() -> None:
     x = np.zeros((4, 2))
     with pytest.raises(TooFew, match="4 rows have no 4-th"):
