@@ -40,7 +40,7 @@ ARMS: dict[str, list[Arm]] = {
         ("plain fp32: every point, fresh fakes for D, R1 every step", "fp32", _EVERYWHERE),
         ("the same, bf16", "bf16", _EVERYWHERE),
         ("points outside the ball left out, fp32", "fp32", _PUBLISHED),
-        ("and fakes shared, R1 every 12th step on half a batch, fp32", "fp32", _PIGAN),
+        ("and fakes shared, R1 every 8th step on half a batch, fp32", "fp32", _PIGAN),
         ("all levers, bf16", "bf16", _PIGAN),
         ("all levers, bf16, 16x16 phase", "bf16", {"stage_shares": [0.99, 0.01]}),
     ],
