@@ -72,7 +72,11 @@ def test_extreme_scales_neither_overflow_nor_vanish(factor: float) -> None:
     assert precision_recall_density_coverage(x * factor, y * factor, k=3) == expected
     x32, y32 = (x * factor).astype(np.float32), (y * factor).astype(np.float32)
     assert precision_recall_density_coverage(x32, y32, k=3).precision == pytest.approx(expected.precision, abs=0.02)
-    assert np.isfinite(kth_neighbour_distance(np.full((4, 80), np.float32(1e-44)) * np.arange(4)[:, None], k=1)).all()
+    assert np.isfinite(
+        kth_neighbour_distance(
+            np.float32(1e-44) * np.ones((4, 80), np.float32) * np.arange(4, dtype=np.float32)[:, None], k=1
+        )
+    ).all()
     np.testing.assert_array_equal(kth_neighbour_distance(x * factor, k=3), kth_neighbour_distance(x, k=3) * factor)
 
 
