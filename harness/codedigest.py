@@ -5,39 +5,61 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from harness.types import ConfigError
 
-FOLLOWED = ("methods.blocks", "harness.data", "harness.cameras", "suites.protocols")
-"""Packages whose imported modules belong to a result. Metrics and judges carry their own versions in column names."""
+GENERATOR = "harness.data.objects"
+"""The procedural generator; folders of pictures are digested by content instead."""
 
-GENERATOR = "harness.data.catalogue"
+_METRICS = ("harness.metrics",)
+_SHARED = ("methods.blocks", "harness.cameras", "harness.priors")
+FOLLOWED: dict[str, tuple[str, ...]] = {
+    "method": _SHARED,
+    "methods.blocks": _SHARED,
+    "harness.cameras": _SHARED,
+    "harness.data": ("harness.data",),
+    "suites.protocols": ("suites.protocols", "harness.judges", "harness.cameras", *_METRICS),
+    "harness.judges": ("harness.judges", *_METRICS),
+    "harness.metrics": _METRICS,
+}
+"""Which imports of a package belong to a result that uses it."""
 
 
 def code_digest(root: Path, folder: Path | None, protocol: str) -> str:
-    """SHA-256 over the method's folder, the followed modules it imports transitively, the data generator and the
-    protocol. ``root`` holds the packages; ``folder`` None leaves out the method (reference rows), an empty ``protocol``
-    leaves out the evaluation. Stable across Python versions, paths and machines."""
+    """SHA-256 over the method's folder and the blocks it imports transitively, the data generator, and the protocol
+    with its metrics and judges.
+
+    ``root`` holds the packages; ``folder`` None leaves out the method (reference rows), an empty ``protocol`` leaves
+    out the evaluation. Stable across Python versions, paths and machines.
+    """
     files = {f"method/{path.name}": path for path in sorted(folder.glob("*.py"))} if folder else {}
-    pending = [name for path in files.values() for name in imports(path)]
-    pending += [GENERATOR, *([f"suites.protocols.{protocol}"] if protocol else [])]
+    pending = [GENERATOR, *([f"suites.protocols.{protocol}"] if protocol else [])]
+    for source in files.values():
+        pending += _followed("method", imports(source))
     seen: set[str] = set()
     while pending:
         module = pending.pop()
-        if module in seen or not any(module == p or module.startswith(f"{p}.") for p in FOLLOWED):
-            continue
+        path = None if module in seen else _file_of(root, module)
         seen.add(module)
-        path = _file_of(root, module)
         if path is not None:
             files[module] = path
-            pending += imports(path, module)
+            pending += _followed(module, imports(path, module))
     digest = hashlib.sha256()
     for name in sorted(files):
         digest.update(f"{name}={_file_digest(files[name], files[name].stat().st_mtime_ns)}\n".encode())
     return digest.hexdigest()
+
+
+def _followed(importer: str, names: Iterable[str]) -> list[str]:
+    places = next((followed for package, followed in FOLLOWED.items() if _below(importer, package)), ())
+    return [name for name in names if any(_below(name, place) for place in places)]
+
+
+def _below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
 
 
 def imports(path: Path, module: str = "") -> tuple[str, ...]:
@@ -48,18 +70,14 @@ def imports(path: Path, module: str = "") -> tuple[str, ...]:
 
 def source_digest(text: str, where: str = "<source>") -> str:
     """SHA-256 of a module's syntax tree without docstrings, so that only a change of behaviour changes it."""
-    digest = hashlib.sha256()
-    for token in _tokens(_parse(text, where)):
-        digest.update(token.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
+    return _digest(_parse(text, where))
 
 
 @functools.cache
 def _imports(path: Path, module: str, modified: int) -> tuple[str, ...]:
     names: list[str] = []
     package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(_parse(path.read_text(encoding="utf-8"), str(path))):
+    for node in ast.walk(_tree(path, modified)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -73,7 +91,12 @@ def _imports(path: Path, module: str, modified: int) -> tuple[str, ...]:
 
 @functools.cache
 def _file_digest(path: Path, modified: int) -> str:
-    return source_digest(path.read_text(encoding="utf-8"), str(path))
+    return _digest(_tree(path, modified))
+
+
+@functools.cache
+def _tree(path: Path, modified: int) -> ast.Module:
+    return _parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def _file_of(root: Path, module: str) -> Path | None:
@@ -91,23 +114,30 @@ def _parse(text: str, where: str) -> ast.Module:
         raise ConfigError(f"is not valid Python: {error.msg}", where=f"{where}:{error.lineno}") from None
 
 
-def _tokens(node: Any) -> Iterator[str]:
+def _digest(tree: ast.Module) -> str:
+    parts: list[str] = []
+    _collect(tree, parts)
+    return hashlib.sha256("".join(f"{part}\0" for part in parts).encode()).hexdigest()
+
+
+def _collect(node: Any, parts: list[str]) -> None:
     """Depth-first text of a tree; empty fields are left out because Python versions disagree about them."""
     if isinstance(node, ast.AST):
-        yield type(node).__name__
-        for name, value in sorted(ast.iter_fields(node)):
+        parts.append(type(node).__name__)
+        for name in sorted(node._fields):
+            value = getattr(node, name, None)
             if name == "body" and isinstance(value, list):
                 value = _without_docstring(node, value)
             if value is None or value == [] or name in ("type_comment", "kind"):
                 continue
-            yield name
-            yield from _tokens(value)
-        yield ")"
+            parts.append(name)
+            _collect(value, parts)
+        parts.append(")")
     elif isinstance(node, list):
         for item in node:
-            yield from _tokens(item)
+            _collect(item, parts)
     else:
-        yield f"{type(node).__name__}:{node!r}"
+        parts.append(f"{type(node).__name__}:{node!r}")
 
 
 def _without_docstring(node: ast.AST, body: list[Any]) -> list[Any]:
