@@ -1,4 +1,4 @@
-"""Time that ``--help`` and ``list`` take, interpreter included (goal: under 0.5 s). ``python benchmarks/startup.py``."""
+"""Time of ``--help`` and ``list``, interpreter included (goal: under 0.5 s). ``python benchmarks/startup.py``."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def parse(argv: Sequence[str]) -> RunConfig:
     """
     given = _overrides(argv)
     suite = registry.suite(_fixed(given, "suite", _missing_suite))
-    tier = _one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
+    tier: Tier = _one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
     names = _method_names(_fixed(given, "methods", list(suite.methods)))
     entries, listed = _with_needs(names)
     presets = {entry.name: entry.preset(tier) for entry in entries}
@@ -370,7 +370,7 @@ def _budget(value: Any, suite: Suite, tier: str) -> Budget:
     return Budget(str(value), named[value])
 
 
-def _data(chosen: Mapping[str, Any], suite: Suite, tier: str) -> DataSpec:
+def _data(chosen: Mapping[str, Any], suite: Suite, tier: Tier) -> DataSpec:
     from harness.data import catalogue
 
     name = "folder/flat" if chosen["name"] == "folder" else chosen["name"]
