@@ -1,50 +1,87 @@
-"""Pictures of the shown rows, copied beside the tables under readable names."""
+"""Pictures of the shown rows beside the tables: all of the first seed, and one strip of every seed."""
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
 from harness.atomic import write_bytes
 from harness.store import StoredResult
-from harness.tables.rows import Row
+from harness.tables.rows import Row, group_of
 
-LIMIT = 3
-"""Seeds per row whose pictures are copied; the store keeps the rest."""
+STRIPS = ("turntable", "samples")
+"""Pictures whose first line is shown for every seed: good and bad seeds alike, since no seed is chosen."""
+
+SHOWN = 64
 
 
 def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Copy the pictures of the first seeds of every row but the floors to ``folder``/pictures and return them, sorted.
+    """Write the pictures of every row but the floors to ``folder``/pictures and return them, sorted.
 
-    Named ``<row>-<budget>-s<seed>-<picture>.png``. A picture that cannot be read is left out: the tables do not depend
-    on it.
+    ``<row>-<budget>-s<seed>-<picture>.png`` for the first finished seed; ``<row>-<budget>-seeds-<picture>.png`` has a
+    line per finished seed, in order. A picture that cannot be read is left out: the tables do not depend on it.
     """
-    wanted = {
-        (row.data_digest, row.method, row.images, seed)
-        for row in rows
-        if row.role != "floor"
-        for seed in row.done[:LIMIT]
-    }
-    written: dict[str, Path] = {}
-    for result in sorted(results, key=lambda r: r.key):
-        cell = result.cell
-        images = cell.budget.images if cell.role == "method" else 0
-        if result.status != "done" or (cell.data.recipe_digest, cell.method, images, cell.seed) not in wanted:
+    by_row: dict[tuple[object, ...], list[StoredResult]] = {}
+    for result in sorted(results, key=lambda r: (r.cell.seed, r.key)):
+        if result.status == "done" and result.cell.role != "floor":
+            by_row.setdefault(group_of(result.cell), []).append(result)
+    labels = {row.group: row.label for row in rows}
+    made: dict[str, bytes] = {}
+    for group, members in by_row.items():
+        if group not in labels:
             continue
-        for name, source in sorted(result.pictures.items()):
-            stem = file_name(cell.variant, cell.budget.name if images else "", f"s{cell.seed}", name)
-            try:
-                content = source.read_bytes()
-            except OSError:
-                continue
-            path = folder / "pictures" / f"{stem}.png"
-            if stem not in written:
-                write_bytes(path, content)
-                written[stem] = path
-    return [written[stem] for stem in sorted(written)]
+        first = members[0].cell
+        row = (labels[group], first.budget.name if first.role == "method" else "")
+        for name, path in members[0].pictures.items():
+            content = _read(path)
+            if content is not None:
+                made[file_name(*row, f"s{first.seed}", name)] = content
+        distinct = {member.cell.seed: member for member in members}
+        side = _line_height(first.data.resolution)
+        for name in STRIPS:
+            strip = _strip([member.pictures[name] for member in distinct.values() if name in member.pictures], side)
+            if strip is not None:
+                made[file_name(*row, "seeds", name)] = strip
+    paths = []
+    for stem in sorted(made):
+        paths.append(folder / "pictures" / f"{stem}.png")
+        write_bytes(paths[-1], made[stem])
+    return paths
 
 
 def file_name(*parts: str) -> str:
     """Parts joined by ``-``, with every other character than letters, digits, ``._=`` turned into ``_``."""
     return "-".join(re.sub(r"[^A-Za-z0-9._=]+", "_", part).strip("_") for part in parts if part)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _line_height(resolution: int) -> int:
+    """Protocols enlarge small images by a whole factor to at least 64 pixels."""
+    return resolution * max(1, -(-SHOWN // resolution))
+
+
+def _strip(paths: Sequence[Path], side: int) -> bytes | None:
+    """The first line of every picture, below one another, as PNG; None for fewer than two pictures of one width."""
+    lines = []
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                lines.append(np.asarray(picture.convert("RGB"))[:side])
+        except (OSError, UnidentifiedImageError):
+            continue
+    if len(lines) < 2 or len({line.shape for line in lines}) > 1:
+        return None
+    buffer = io.BytesIO()
+    Image.fromarray(np.concatenate(lines)).save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()

@@ -37,10 +37,12 @@ class Value:
 class Row:
     """One line of a table: a method variant (or reference) on one data set under one budget, over its seeds.
 
-    ``done``, ``failed``, ``skipped``, ``corrupt`` and ``stale`` list seeds; ``reasons`` maps a seed that is not done to
-    why; ``notes`` maps a note's name to its text per seed, ``facts`` a fact's name to its distinct values as text.
+    ``group`` is what its seeds have in common. ``done``, ``failed``, ``skipped``, ``corrupt`` and ``stale`` list seeds;
+    ``reasons`` maps a seed that is not done to why; ``notes`` maps a note's name to its text per seed, ``facts`` a
+    fact's name to its distinct values as text.
     """
 
+    group: tuple[Any, ...]
     suite: str
     data: str
     data_digest: str
@@ -98,7 +100,7 @@ def gather(
     # Where two results claim one seed (a reference under two budgets), a finished and fresh one wins.
     for result in sorted(results, key=lambda r: (r.status == "done", not stale(r), r.key)):
         if result.status not in UNFINISHED and suite in (None, result.cell.suite):
-            groups[_group(result.cell)][result.cell.seed] = result
+            groups[group_of(result.cell)][result.cell.seed] = result
     rows = [_row([by_seed[seed] for seed in sorted(by_seed)], stale) for by_seed in groups.values()]
     return sorted(_distinct(rows), key=_position)
 
@@ -121,7 +123,8 @@ def reference(rows: Sequence[Row], role: str, column: str) -> float:
     return min(means) if better == "lower" else max(means) if better == "higher" else means[0]
 
 
-def _group(cell: Cell) -> tuple[Any, ...]:
+def group_of(cell: Cell) -> tuple[Any, ...]:
+    """What the seeds of one row have in common."""
     budget = (cell.budget.name, cell.budget.images) if cell.role == "method" else ("", 0)
     settings = tuple(sorted((key, str(value)) for key, value in cell.settings.items()))
     overrides = tuple(sorted((key, str(value)) for key, value in cell.overrides.items()))
@@ -144,6 +147,7 @@ def _row(results: Sequence[StoredResult], stale: Callable[[StoredResult], bool])
     columns = sorted({column for result in done for column in result.metrics})
     trained = cell.role == "method"
     return Row(
+        group=group_of(cell),
         suite=cell.suite,
         data=f"{cell.data.name} {cell.data.resolution} px",
         data_digest=cell.data.recipe_digest,

@@ -11,7 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness.store import StoredResult
 from harness.tables import leaderboard, markdown
@@ -258,17 +260,35 @@ def test_costs_are_json_of_finished_cells(tmp_path: Path) -> None:
     assert "pigan" in {entry["method"] for entry in costs.values()}
 
 
-def test_pictures_of_the_first_seeds_are_copied(tmp_path: Path) -> None:
-    source = tmp_path / "cell"
-    source.mkdir()
-    (source / "samples.png").write_bytes(b"png")
-    shown = {"samples": "samples.png", "gone": "gone.png"}
-    results = [result(seed=seed, pictures=shown, folder=source) for seed in range(5)]
+def test_pictures_of_the_first_seed_and_a_strip_of_all_are_copied(tmp_path: Path) -> None:
+    results = []
+    for seed in range(4):
+        source = tmp_path / f"cell{seed}"
+        source.mkdir()
+        pixels = np.full((128, 192, 3), 10 * seed, np.uint8)
+        pixels[64:] = 255
+        Image.fromarray(pixels).save(source / "turntable.png")
+        shown = {"turntable": "turntable.png", "gone": "gone.png"}
+        results.append(result(seed=seed, pictures=shown, folder=source))
+    results.append(result("floor:noise", pictures=shown, folder=source))
     written(results, tmp_path)
     folder = tmp_path / "micro" / "3d_aware" / "pictures"
-    assert [path.name for path in sorted(folder.iterdir())] == [f"hologan-quick-s{s}-samples.png" for s in range(3)]
+    names = ["hologan-quick-s0-turntable.png", "hologan-quick-seeds-turntable.png"]
+    assert [path.name for path in sorted(folder.iterdir())] == names
+    with Image.open(folder / names[1]) as picture:
+        strip = np.asarray(picture)
+    assert strip.shape == (4 * 64, 192, 3)
+    assert [int(value) for value in strip[::64, 0, 0]] == [0, 10, 20, 30]
     page = (tmp_path / "micro" / "3d_aware" / "leaderboard.md").read_text()
-    assert "(pictures/hologan-quick-s0-samples.png)" in page
+    assert f"(pictures/{names[1]})" in page
+
+
+def test_a_damaged_picture_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "turntable.png").write_bytes(b"no picture")
+    results = [result(seed=s, pictures={"turntable": "turntable.png"}, folder=tmp_path) for s in range(2)]
+    written(results, tmp_path)
+    folder = tmp_path / "micro" / "3d_aware" / "pictures"
+    assert [path.name for path in folder.iterdir()] == ["hologan-quick-s0-turntable.png"]
 
 
 # ---------------------------------------------------------------------------------------------- published numbers
