@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,13 @@ class FoldersSource:
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
 
-    @cached_property
+    @property
     def listing(self) -> Listing:
         """Files and labels of the user's folder."""
-        if self.spec.root is None:
-            raise DataError("no folder given", where=self.spec.name, remedy="Say data.root=PATH.")
-        return LAYOUTS[self.spec.name.partition("/")[2]].list_files(Path(self.spec.root), self.spec.options)
+        spec = self.spec
+        if spec.root is None:
+            raise DataError("no folder given", where=spec.name, remedy="Say where the images are with root=PATH.")
+        return _list_files(spec.name.partition("/")[2], spec.root, tuple(spec.options.items()), spec.content)
 
     def rows(self, split: str) -> int:
         if split not in self.spec.splits:
@@ -90,6 +91,14 @@ class FoldersSource:
 
     def code(self) -> str:
         return code_digest("pictures", "layouts", "folders_source")
+
+
+@lru_cache(maxsize=4)
+def _list_files(
+    layout: str, root: str, options: tuple[tuple[str, str | int | float | bool], ...], content: str
+) -> Listing:
+    """The listing, kept while the folder's ``content`` digest is the same: large sets have 200,000 files."""
+    return LAYOUTS[layout].list_files(Path(root), dict(options))
 
 
 def _filter(name: str) -> Filter:
