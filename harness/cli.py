@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
@@ -28,6 +29,7 @@ Start here:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors of the harness are one message on stderr."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
         return _dispatch(list(sys.argv[1:] if argv is None else argv))
     except HarnessError as error:

@@ -177,14 +177,14 @@ class Console:
         if last is not None and now - last < LINE_SECONDS and not ended:
             return
         self._said[place] = now
-        text = f"{progress.label}: {progress.stage}"
+        text = f"{progress.label}: {progress.message or progress.stage}"
         if progress.total:
             text += f" {progress.step}/{progress.total}"
         self.line("  ".join(filter(None, [text, _losses(progress.losses)])))
 
     def _draw(self, progress: Progress, fraction: float) -> None:
         assert self._bars is not None
-        note = "  ".join(filter(None, [progress.stage, _losses(progress.losses)]))
+        note = "  ".join(filter(None, [progress.message or progress.stage, _losses(progress.losses)]))
         if progress.key not in self._tasks:
             self._tasks[progress.key] = self._bars.add_task(progress.label, total=1.0, note=note)
         self._bars.update(self._tasks[progress.key], completed=fraction, note=note)

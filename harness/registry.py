@@ -45,13 +45,18 @@ class MethodEntry:
         """The tiers this method has a preset for."""
         return tuple(tier for tier in TIERS if (self.folder / f"{tier}.yaml").is_file())
 
+    def preset_tier(self, tier: str) -> str:
+        """The tier whose preset serves ``tier``: its own, or the largest smaller one of a folder that has fewer."""
+        smaller = [known for known in self.tiers if TIERS.index(known) <= TIERS.index(tier)]
+        return smaller[-1] if smaller else tier
+
     def preset(self, tier: str) -> dict[str, Any]:
-        """The flat configuration of a tier. Raises ConfigError where the file is missing or not flat."""
-        return read_preset(self.folder, tier)[0]
+        """The flat configuration for a tier. Raises ConfigError where the file is missing or not flat."""
+        return read_preset(self.folder, self.preset_tier(tier))[0]
 
     def seconds_per_kimg(self, tier: str) -> float | None:
         """Declared CPU seconds per 1000 training images, an estimate for plans; None where nothing is declared."""
-        return read_preset(self.folder, tier)[1]
+        return read_preset(self.folder, self.preset_tier(tier))[1]
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,10 @@ def make_plan(config: RunConfig, store: Store) -> Plan:
 
 def work(config: RunConfig, store: Store, plan: Plan) -> int:
     """Run the waiting cells, showing a partial leaderboard after each, then write the tables."""
+    if config.run.device.startswith("cuda") and config.executor in ("local", "processes"):
+        from harness.running.devices import resolve_device
+
+        resolve_device(config.run.device)
     outcomes: list[Outcome] = []
     todo = [cell for cell in plan.cells if not finished(cell, store, config.run)]
     known = [seconds for seconds in plan.seconds.values() if seconds]
@@ -85,8 +89,13 @@ def plan_text(config: RunConfig, plan: Plan) -> str:
         if plan.unknown:
             expected += f", not counting {plan.unknown} cells of unknown cost"
         expected += "; building data and judges comes on top the first time"
+    notes = [
+        f"\n{choice.entry.name} has no {config.tier}.yaml: its {choice.entry.preset_tier(config.tier)} preset is used"
+        for choice in config.choices
+        if choice.entry.preset_tier(config.tier) != config.tier
+    ]
     head = f"{config.suite.title}: {config.data.name}, {config.data.resolution} px, tier {config.tier}"
-    return f"{head}\n\n{table}\n\n{expected}\nresults: {config.store}\n"
+    return f"{head}\n\n{table}\n{''.join(notes)}\n{expected}\nresults: {config.store}\n"
 
 
 def _by_variant(plan: Plan) -> list[list[str]]:

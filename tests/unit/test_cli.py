@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,44 @@ def test_a_long_plan_is_shown_by_variant(tmp_path: Path, capsys: pytest.CaptureF
 def test_the_leaderboard_of_an_empty_store_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["leaderboard", "suite=3d_aware", f"store={tmp_path}"]) == 2
     assert "python -m harness run suite=3d_aware" in capsys.readouterr().err
+
+
+def test_what_this_machine_lacks_is_said_before_any_cell(
+    plugin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    words = [
+        "run",
+        "suite=3d_aware",
+        f"methods=[{plugin}]",
+        f"store={tmp_path / 'runs'}",
+        f"cache={tmp_path / 'cache'}",
+    ]
+    if importlib.util.find_spec("submitit") is None:
+        assert cli.main([*words, "executor=slurm"]) == 2
+        assert "parallax-harness[slurm]" in capsys.readouterr().err
+    if not torch.cuda.is_available():
+        assert cli.main([*words, "device=cuda"]) == 2
+        shown = capsys.readouterr()
+        assert "no CUDA device" in shown.err
+        assert "tiny_vae has no micro.yaml: its smoke preset is used" in shown.out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_store_that_cannot_be_written(plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "run",
+        "suite=3d_aware",
+        "tier=smoke",
+        f"methods=[{plugin}]",
+        "store=/dev/null/runs",
+        "cache=/dev/null/cache",
+    ]
+    assert cli.main(words) in (2, 3)
+    shown = capsys.readouterr()
+    assert "Traceback" not in shown.err
+    assert "/dev/null" in shown.err + shown.out
 
 
 def test_an_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

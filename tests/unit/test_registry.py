@@ -135,6 +135,22 @@ def test_a_missing_tier_names_those_there(plugin: Path) -> None:
         read_preset(plugin, "paper")
 
 
+def test_a_folder_with_fewer_presets_lends_the_smaller_one(plugin: Path) -> None:
+    entry = registry.find(str(plugin))
+    assert entry.preset("micro") == entry.preset("smoke")
+    (plugin / "small.yaml").write_text((plugin / "smoke.yaml").read_text().replace("width: 32", "width: 64"))
+    assert [entry.preset_tier(tier) for tier in ("smoke", "micro", "small", "paper")] == [
+        "smoke",
+        "smoke",
+        "small",
+        "small",
+    ]
+    assert entry.preset("paper")["width"] == 64
+    (plugin / "smoke.yaml").unlink()
+    with pytest.raises(ConfigError, match="no preset for tier 'micro'"):
+        entry.preset("micro")
+
+
 def test_a_declared_cost_is_no_part_of_the_configuration(plugin: Path) -> None:
     with (plugin / "smoke.yaml").open("a") as file:
         file.write("seconds_per_kimg: 2.5\n")
