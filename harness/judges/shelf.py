@@ -135,7 +135,8 @@ def open_judges(
 
 def native_precision() -> Literal["fp32", "bf16"]:
     """bf16 where this CPU multiplies it in hardware, else fp32; part of the recipe, since it changes the weights."""
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
+    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return "bf16" if fast else "fp32"
 
 
 def _train(
