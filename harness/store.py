@@ -296,17 +296,19 @@ def load_array(path: Path) -> np.ndarray:
         raise StoreError(f"cannot be read: {error}", where=str(path), remedy=_REDO) from error
 
 
+def cell_of(parts: Mapping[str, Any]) -> Cell:
+    """The cell that ``asdict`` took apart; raises KeyError, TypeError or ValueError where parts do not fit."""
+    data = dict(parts["data"])
+    prior = data.pop("prior")
+    if prior is not None:
+        prior = PosePrior(**{**prior, "azimuth": tuple(prior["azimuth"]), "elevation": tuple(prior["elevation"])})
+    return Cell(**{**parts, "data": DataSpec(**data, prior=prior), "budget": Budget(**parts["budget"])})
+
+
 def read_cell(path: Path, key: str = "") -> Cell:
     """The cell of a cell.json. Raises StoreError where it is damaged or does not give ``key`` (empty: any)."""
     try:
-        parts = from_json(path)
-        data = dict(parts.pop("data"))
-        prior = data.pop("prior")
-        if prior is not None:
-            prior = PosePrior(
-                **{**prior, "azimuth": tuple(prior["azimuth"]), "elevation": tuple(prior["elevation"])},
-            )
-        cell = Cell(**{**parts, "data": DataSpec(**data, prior=prior), "budget": Budget(**parts["budget"])})
+        cell = cell_of(from_json(path))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(
             f"does not describe a cell of this version: {error}",
