@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,11 +115,16 @@ def parse(argv: Sequence[str]) -> RunConfig:
             threads=_positive("threads", composed["threads"]),
             rerun=_one_of("rerun", composed["rerun"], RERUNS),
             checkpoint_seconds=float(_positive("checkpoint_seconds", composed["checkpoint_seconds"])),
-            data_workers=workers,
+            data_workers=max(workers, min(4, _cores())),
         ),
         store=store,
         out=_path(composed["out"], store / "tables"),
     )
+
+
+def _cores() -> int:
+    """Cores this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _missing_suite() -> str:

@@ -18,6 +18,9 @@ from harness.types import Cell, Executor, Outcome
 FAILED = 3
 SHOWN_ROWS = 40
 """Longer plans are shown by variant."""
+PICTURE_SECONDS = 0.009
+JUDGE_SECONDS = {"smoke": 10.0, "micro": 150.0, "small": 600.0, "paper": 2400.0}
+"""CPU time of one built picture, and of training the judges of a tier, measured on one core."""
 
 
 def run(words: Sequence[str], *, dry_run: bool = False) -> int:
@@ -88,14 +91,13 @@ def plan_text(config: RunConfig, plan: Plan) -> str:
             expected += f" with {config.workers} workers ({duration(plan.expected_seconds)} of CPU time)"
         if plan.unknown:
             expected += f", not counting {plan.unknown} cells of unknown cost"
-        expected += "; building data and judges comes on top the first time"
     notes = [
         f"\n{choice.entry.name} has no {config.tier}.yaml: its {choice.entry.preset_tier(config.tier)} preset is used"
         for choice in config.choices
         if choice.entry.preset_tier(config.tier) != config.tier
     ]
     head = f"{config.suite.title}: {config.data.name}, {config.data.resolution} px, tier {config.tier}"
-    return f"{head}\n\n{table}\n{''.join(notes)}\n{expected}\nresults: {config.store}\n"
+    return f"{head}\n\n{table}\n{''.join(notes)}\n{expected}\n{_preparation(config, plan)}results: {config.store}\n"
 
 
 def _by_variant(plan: Plan) -> list[list[str]]:
@@ -111,6 +113,21 @@ def _by_variant(plan: Plan) -> list[list[str]]:
         told = ", ".join(f"{count} {state}" for state, count in states.items())
         rows.append([variant, str(len(cells)), _images(cells[0]), _seconds(sum(known) if known else None), told])
     return rows
+
+
+def _preparation(config: RunConfig, plan: Plan) -> str:
+    """What the first run on these data does before its cells, and how long that takes."""
+    if not plan.waiting or config.data.family != "objects":
+        return ""
+    from harness.data.cache import split_folder
+    from harness.data.splits import CORE
+
+    absent = [name for name in CORE if not split_folder(config.data, config.run.cache, name).is_dir()]
+    pictures = sum(config.data.splits[name] for name in absent)
+    if not pictures:
+        return ""
+    seconds = pictures * PICTURE_SECONDS / config.run.data_workers + JUDGE_SECONDS[config.tier]
+    return f"before that {pictures:,} pictures are built and judges trained on them, about {duration(seconds)}, once\n"
 
 
 def _executor(config: RunConfig, store: Store, console: Console) -> Executor:
