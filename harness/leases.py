@@ -131,7 +131,9 @@ def _guard(path: Path) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path.with_name(f"{path.name}.lock"), "wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            # A network file system may have no locks; then two processes may race for a stale lease, O_EXCL or not.
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
     except OSError as error:
         raise write_error(path, error) from error

@@ -23,8 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.atomic import write_bytes
 from harness.running import checkpoint
 from harness.running.devices import make_context, resolve_device
-from harness.running.training import Trainer, build_method, cell_schedule
-from harness.running.trainlog import LossNotFinite
+from harness.running.training import Trainer, build_method, cell_schedule, nan_places
+from harness.running.trainlog import StepNotFinite
 from harness.store import from_json, read_cell, to_json
 from harness.types import Batch, Cell, Method, StoreError
 
@@ -67,23 +67,32 @@ class Diagnosis:
         return f"step {self.step}: {'; '.join(found)}"
 
 
-def capture(make: Callable[[], Trainer], last_good: Path, error: LossNotFinite, cell: Cell, bundle: Path) -> Diagnosis:
+def capture(make: Callable[[], Trainer], last_good: Path, error: StepNotFinite, cell: Cell, bundle: Path) -> Diagnosis:
     """Repeat the training from its last good checkpoint (or its start) up to the failing step, write ``bundle``.
 
     Nothing is kept for this during training, because a resumed training takes the same steps. Raises StoreError.
     """
-    trainer = make()
-    if last_good.exists():
-        trainer.load_state_dict(checkpoint.load(last_good))
-    while trainer.step < error.step:
-        trainer.advance()
+
+    def before(step: int) -> Trainer:
+        trainer = make()
+        if last_good.exists():
+            trainer.load_state_dict(checkpoint.load(last_good))
+        while trainer.step < step:
+            trainer.advance()
+        return trainer
+
+    trainer, step = before(error.step), error.step
+    if nan_places(trainer.method.state_dict()) and step > 0:
+        # The step before gave a finite loss and spoilt the weights: that one is the cause.
+        step -= 1
+        trainer = before(step)
     batch = trainer.batches.next()
     context = trainer.context
     content = {"trainer": trainer.state_dict(), "batch": dict(batch), "upstream": context.upstream}
     write_bytes(bundle / STATE, checkpoint.to_bytes(content))
     write_bytes(bundle / "cell.json", to_json(asdict(cell)))
     diagnosis = diagnose(trainer, batch)
-    details = {"error": error.what, "step": error.step, "device": context.device.type, "precision": context.precision}
+    details = {"error": error.what, "step": step, "device": context.device.type, "precision": context.precision}
     write_bytes(bundle / "failure.json", to_json({**details, "diagnosis": str(diagnosis)}))
     return diagnosis
 
@@ -116,15 +125,15 @@ def replay(bundle: Path, load: Callable[[str], type[Any]], device: str = "") -> 
 def diagnose(trainer: Trainer, batch: Batch) -> Diagnosis:
     """Do the trainer's next step under observation of every tensor operation, forward and backward."""
     step = trainer.step
-    bad = {**_not_finite("state", trainer.method.state_dict()), **_not_finite("batch", batch)}
+    bad = nan_places(trainer.method.state_dict()) + nan_places(batch, "batch")
     if bad:
         return Diagnosis(step, reproduced=True, state=tuple(bad))
     watch = Watch()
     with _named_modules(trainer.method, watch.modules), _forward_lines_kept(), watch:
         losses = trainer.advance_on(batch)
     values = {name: float(value) for name, value in losses.items()}
-    broken = not all(math.isfinite(value) for value in values.values())
-    return Diagnosis(step, broken, values, (), watch.first_nan, watch.first_infinity)
+    sound = all(math.isfinite(value) for value in values.values()) and not nan_places(trainer.method.state_dict())
+    return Diagnosis(step, not sound, values, (), watch.first_nan, watch.first_infinity)
 
 
 class Watch(TorchDispatchMode):
@@ -215,19 +224,6 @@ def _line(node: Any) -> str:
         frames = [re.sub(r'File "(.*)", line (\d+), in (.*)', r"\1:\2 in \3", text) for text in texts]
     ours = [frame for frame in frames if not any(part in frame for part in _FOREIGN)]
     return ours[-1].rpartition("/")[2] if ours else ""
-
-
-def _not_finite(place: str, value: Any) -> dict[str, bool]:
-    """Places of floating-point tensors that hold a NaN; an infinity may be meant, as in a mask."""
-    if isinstance(value, Tensor):
-        return {place: True} if value.is_floating_point() and bool(torch.isnan(value).any()) else {}
-    members = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    )
-    found: dict[str, bool] = {}
-    for name, item in members:
-        found.update(_not_finite(f"{place}.{name}", item))
-    return found
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -18,7 +18,7 @@ from harness.running import checkpoint, devices, forensics, provenance, training
 from harness.running.cell import label
 from harness.running.settings import Observer, Progress, RunSettings
 from harness.running.sources import EvaluationProtocol, Sources
-from harness.running.trainlog import LossNotFinite, TrainLog
+from harness.running.trainlog import StepNotFinite, TrainLog
 from harness.store import CHECKPOINT, RESULT, TRAIN_LOG, StageName, Store, from_json, load_array, to_number
 from harness.types import Cell, Generates, Method, NonFiniteError, Scores, StoreError, Unsupported
 
@@ -95,7 +95,8 @@ class Stages:
 
         path = store.folder(cell.key) / CHECKPOINT
         trainer = make()
-        state = self._resumable(path, code, inputs)
+        origin = {**inputs, "code": code, "device": self.device.type, "precision": self.precision}
+        state = self._resumable(path, origin)
         if state is None:
             store.discard(cell.key, CHECKPOINT)
         else:
@@ -104,9 +105,12 @@ class Stages:
         log = TrainLog(store.folder(cell.key) / TRAIN_LOG, trainer.context.batch_size, trainer.step, pending)
 
         def save() -> None:
-            unlogged = log.pending()
+            unlogged, state = log.pending(), trainer.state_dict()
+            if bad := training.nan_places(state["method"]):
+                step = trainer.step - 1
+                raise StepNotFinite.at(step, f"step {step} left NaN in {', '.join(bad[:3])}")
             self.lease.check()
-            content = {**trainer.state_dict(), "pending": unlogged, "code": code, "inputs": dict(inputs)}
+            content = {**state, "pending": unlogged, "origin": origin}
             store.write(cell.key, CHECKPOINT, checkpoint.to_bytes(content))
 
         try:
@@ -118,7 +122,7 @@ class Stages:
                 checkpoint_seconds=settings.checkpoint_seconds,
                 notify=lambda step, losses, seconds: self._progress(step, plan.steps, losses, seconds),
             )
-        except LossNotFinite as error:
+        except StepNotFinite as error:
             raise self._explained(error, make, path) from error
         store.write(cell.key, MODEL, {"params": training.parameter_count(trainer.method), "steps": plan.steps})
         self._seal("fit", (CHECKPOINT, MODEL), inputs, code)
@@ -131,8 +135,8 @@ class Stages:
             gpu_peak_bytes=torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0,
         )
 
-    def _resumable(self, path: Path, code: str, inputs: Mapping[str, str]) -> dict[str, Any] | None:
-        """The state of an interrupted training of the same code on the same data, if there is one."""
+    def _resumable(self, path: Path, origin: Mapping[str, str]) -> dict[str, Any] | None:
+        """The state of an interrupted training of the same code, data and kind of device, if there is one."""
         if not path.exists():
             return None
         try:
@@ -140,12 +144,13 @@ class Stages:
         except StoreError as error:
             self._note(f"{error.what}; training starts anew ({path.name})")
             return None
-        if state.get("code") != code or state.get("inputs") != dict(inputs):
-            self._note("the checkpoint belongs to other code or data; training starts anew")
+        differing = [name for name, value in origin.items() if state.get("origin", {}).get(name) != value]
+        if differing:
+            self._note(f"the checkpoint was made with another {', '.join(differing)}; training starts anew")
             return None
         return state
 
-    def _explained(self, error: LossNotFinite, make: Callable[[], training.Trainer], path: Path) -> NonFiniteError:
+    def _explained(self, error: StepNotFinite, make: Callable[[], training.Trainer], path: Path) -> NonFiniteError:
         bundle = self.store.folder(self.cell.key) / "failure"
         self._note(f"{error.what}; repeating the training up to that step for the failure bundle")
         try:

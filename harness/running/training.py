@@ -128,7 +128,10 @@ class Trainer:
     def __init__(self, method: Method, batches: Batches, context: Context, plan: Schedule) -> None:
         self.method, self.batches, self.context, self.schedule = method, batches, context, plan
         self.step = 0
-        self._starts = dict(zip(plan.starts, plan.stages, strict=True)) if hasattr(method, "begin_stage") else {}
+        self._starts: dict[int, list[Stage]] = {}
+        if hasattr(method, "begin_stage"):
+            for start, stage in zip(plan.starts, plan.stages, strict=True):
+                self._starts.setdefault(start, []).append(stage)
         self._averages = tuple(getattr(method, "averages", ()))
 
     def advance(self) -> Mapping[str, Tensor]:
@@ -138,7 +141,8 @@ class Trainer:
     def advance_on(self, batch: Batch) -> Mapping[str, Tensor]:
         """Do one step on ``batch``."""
         if self.step in self._starts:
-            self.method.begin_stage(self._starts[self.step])  # type: ignore[attr-defined]
+            for stage in self._starts[self.step]:
+                self.method.begin_stage(stage)  # type: ignore[attr-defined]
             self._averages = tuple(getattr(self.method, "averages", ()))
         losses = self.method.train_step(batch, self.step)
         for average in self._averages:
@@ -184,7 +188,7 @@ def train(
 
     Every ``every`` steps the losses are checked and logged, then ``save`` is called if ``checkpoint_seconds`` have
     passed; it is called at the end, and before leaving on Ctrl-C (KeyboardInterrupt) or SIGTERM (SystemExit 143).
-    Raises LossNotFinite within one interval of the first NaN or infinity; nothing is saved after it.
+    Raises StepNotFinite within one interval of the first NaN or infinity; nothing is saved after it.
     """
     total = trainer.schedule.steps
     every = every or min(LONGEST_INTERVAL, max(SHORTEST_INTERVAL, total // LOG_RECORDS))
@@ -267,6 +271,28 @@ def gradient_norms(method: Method) -> dict[str, Tensor]:
         if gradients:
             norms[name] = torch.stack(torch._foreach_norm(gradients)).norm()
     return norms
+
+
+def nan_places(value: Any, place: str = "state") -> list[str]:
+    """Names of the floating-point tensors of a nested state that hold a NaN; an infinity may be meant, as in a mask."""
+    named = [(name, tensor) for name, tensor in _tensors(value, place) if tensor.is_floating_point() and tensor.numel()]
+    by_device: dict[torch.device, list[tuple[str, Tensor]]] = {}
+    for name, tensor in named:
+        by_device.setdefault(tensor.device, []).append((name, torch.isnan(tensor).any()))
+    bad = []
+    for members in by_device.values():
+        flags = torch.stack([flag for _, flag in members]).tolist()
+        bad += [name for (name, _), flag in zip(members, flags, strict=True) if flag]
+    return bad
+
+
+def _tensors(value: Any, place: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield place, value
+    elif isinstance(value, (Mapping, list, tuple)):
+        members = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, item in members:
+            yield from _tensors(item, f"{place}.{name}")
 
 
 def parameter_count(method: Method) -> int:

@@ -19,12 +19,16 @@ from harness.types import ConfigError, NonFiniteError
 Row = Mapping[str, Tensor | float]
 
 
-class LossNotFinite(NonFiniteError):
-    """A logged loss is NaN or infinite; ``step`` is the first such step, ``loss`` its name, ``value`` the number."""
+class StepNotFinite(NonFiniteError):
+    """A step gave a loss that is NaN or infinite, or left NaN in the state; ``step`` is the first such step."""
 
     step: int = -1
-    loss: str = ""
-    value: float = math.nan
+
+    @classmethod
+    def at(cls, step: int, what: str) -> StepNotFinite:
+        error = cls(what, where="training")
+        error.step = step
+        return error
 
 
 class TrainLog:
@@ -63,7 +67,7 @@ class TrainLog:
         self._rows.append(losses)
 
     def pending(self) -> list[dict[str, float]]:
-        """The rows since the last record as numbers, for a checkpoint. Raises LossNotFinite."""
+        """The rows since the last record as numbers, for a checkpoint. Raises StepNotFinite."""
         rows = _numbers(self._rows)
         self._check(rows)
         return rows
@@ -71,7 +75,7 @@ class TrainLog:
     def write(self, step: int, stage: str, norms: Row) -> dict[str, float]:
         """Check the interval that ends after ``step`` steps, append its record and return the mean losses.
 
-        Raises LossNotFinite for the first NaN or infinity among the losses, StoreError where the file cannot grow.
+        Raises StepNotFinite for the first NaN or infinity among the losses, StoreError where the file cannot grow.
         """
         *rows, norm_row = _numbers([*self._rows, norms])
         self._check(rows)
@@ -99,9 +103,7 @@ class TrainLog:
             for name, value in row.items():
                 if not math.isfinite(value):
                     step = self._first + offset
-                    error = LossNotFinite(f"loss {name} is {value} at step {step}", where="training")
-                    error.step, error.loss, error.value = step, name, value
-                    raise error
+                    raise StepNotFinite.at(step, f"loss {name} is {value} at step {step}")
 
 
 def records(path: Path) -> list[dict[str, Any]]:

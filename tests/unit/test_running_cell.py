@@ -196,7 +196,19 @@ def test_a_checkpoint_of_other_code_is_not_continued(bench: Bench) -> None:
     _interrupt(bench, 15)
     bench.sources.code = "2"
     bench.run()
-    assert "other code or data" in bench.notes()
+    assert "made with another code" in bench.notes()
+
+
+def test_a_checkpoint_of_another_precision_is_not_continued(bench: Bench) -> None:
+    automatic = replace(CELL, precision="auto")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.running.hardware.cpu_has_bf16", lambda: True)
+        _interrupt(bench, 15, automatic)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.running.hardware.cpu_has_bf16", lambda: False)
+        assert bench.run(automatic).status == "done"
+    assert "made with another precision" in bench.notes()
+    assert bench.store.read(automatic.key).facts["precision"] == "fp32"
 
 
 def test_predictions_over_the_cap_are_scored_and_not_kept(bench: Bench) -> None:
@@ -304,6 +316,16 @@ def test_nan_leaves_a_bundle_that_repeats_the_step(bench: Bench, tmp_path: Path)
     assert "tiny_cells.py" in diagnosis.first_nan.line
 
 
+@pytest.mark.parametrize("step", [9, 13, 29], ids=["between records", "before a checkpoint", "last"])
+def test_a_step_that_spoils_the_weights_is_found(bench: Bench, step: int) -> None:
+    cell = tiny_cell(spoil_step=step)
+    outcome = bench.run(cell)
+    assert outcome.status == "failed"
+    assert f"step {step}: first NaN from aten.mul_" in outcome.reason
+    diagnosis = forensics.replay(bench.file("failure", cell), lambda name: Tiny)
+    assert (diagnosis.step, diagnosis.reproduced) == (step, True)
+
+
 def test_a_repaired_method_replays_cleanly(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = tiny_cell(poison_step=17)
     bench.run(cell)
@@ -325,7 +347,7 @@ def _network() -> Any:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 3, 3))
 
 
-def _interrupt(bench: Bench, step: int) -> None:
+def _interrupt(bench: Bench, step: int, cell: Cell = CELL) -> None:
     """Run until Ctrl-C at ``step``."""
     import os
     import signal
@@ -340,5 +362,5 @@ def _interrupt(bench: Bench, step: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tiny, "train_step", interrupting)
         with pytest.raises(KeyboardInterrupt):
-            bench.run()
+            bench.run(cell)
     bench.seen.clear()

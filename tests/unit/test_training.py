@@ -26,7 +26,7 @@ from harness.running.training import (
     schedule,
     train,
 )
-from harness.running.trainlog import LossNotFinite, TrainLog, records
+from harness.running.trainlog import StepNotFinite, TrainLog, records
 from harness.types import Cell, ConfigError, Stage
 from tests.unit.tiny_cells import SIZE, Tiny, tiny_cell
 
@@ -174,10 +174,17 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path: Path, number: int, endin
     assert signal.getsignal(number) is before
 
 
+def test_stages_that_start_together_are_all_entered(tmp_path: Path) -> None:
+    trainer = made(tiny_cell(images=8))
+    trainer.advance()
+    assert isinstance(trainer.method, Tiny)
+    assert trainer.method.second is not None
+
+
 # -------------------------------------------------------------------------------------------- the NaN guard
 def test_nan_is_caught_within_one_interval_and_nothing_bad_is_saved(tmp_path: Path) -> None:
     trainer, saves = made(tiny_cell(poison_step=9)), []
-    with pytest.raises(LossNotFinite, match="loss loss is nan at step 9") as caught:
+    with pytest.raises(StepNotFinite, match="loss loss is nan at step 9") as caught:
         run(trainer, tmp_path, lambda: saves.append(trainer.step), checkpoint_seconds=0.0)
     assert caught.value.step == 9
     assert trainer.step == 14
@@ -188,7 +195,7 @@ def test_a_nan_between_records_stops_a_checkpoint(tmp_path: Path) -> None:
     log = TrainLog(tmp_path / "train.jsonl", 8, 5)
     log.add({"loss": torch.tensor(1.0)})
     log.add({"loss": torch.tensor(math.inf)})
-    with pytest.raises(LossNotFinite, match="inf at step 6"):
+    with pytest.raises(StepNotFinite, match="inf at step 6"):
         log.pending()
 
 

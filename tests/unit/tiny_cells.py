@@ -54,6 +54,9 @@ class Tiny:
         self.optimiser.step()
         if self.second is not None:
             self.second.step()
+        if step == self.config.get("spoil_step", -1):
+            with torch.no_grad():
+                self.net[0].weight.mul_(float("nan"))
         return {"loss": loss.detach(), **({"odd": loss.detach().double()} if step % 2 else {})}
 
     def state_dict(self) -> dict[str, Any]:
