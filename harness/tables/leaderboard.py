@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
-from harness.tables import markdown, pictures
+from harness.tables import curves, markdown, pictures
 from harness.tables.columns import is_ranked
 from harness.tables.ranks import Rank, ranks
 from harness.tables.reported import Published, read_published
@@ -26,7 +26,7 @@ from harness.types import HarnessError
 LONG = (
     "suite", "data", "tier", "budget", "budget_images", "method", "role", "metric", "better", "n_seeds", "seeds",
     "mean", "std", "ci_lo", "ci_hi", "floor", "oracle", "reported", "reported_source", "status", "note", "params",
-    "device", "precision", "protocol", "judge_digest", "data_digest", "code_digest",
+    "steps", "device", "precision", "protocol", "judge_digest", "data_digest", "content_digest", "code_digest",
 )  # fmt: skip
 WIDE = ("data", "budget", "budget_images", "method", "role", "n_seeds", "status", "states", "params")
 
@@ -68,9 +68,9 @@ def _code(method: str, protocol: str) -> str:
     return registry.code_digest(method, protocol)
 
 
-def _write(rows: Sequence[Row], results: Iterable[StoredResult], folder: Path) -> list[Path]:
+def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -> list[Path]:
     published = read_published(row.method for row in rows)
-    shown = pictures.copy(results, rows, folder)
+    shown = [*curves.draw(results, rows, folder), *pictures.copy(results, rows, folder)]
     files = {
         "metrics.csv": long_form(rows, published),
         "leaderboard.csv": wide_form(rows),
@@ -156,11 +156,11 @@ def _head(row: Row) -> list[str]:
 def _tail(row: Row) -> list[str]:
     codes = " ".join(code[:12] for code in row.codes)
     return [
-        *_facts(row, "params", "device"),
-        row.precision,
+        *_facts(row, "params", "steps", "device", "precision"),
         row.protocol,
         *_facts(row, "judges"),
         row.data_digest[:12],
+        " ".join(digest[:12] for digest in row.facts.get("data", ())),
         codes,
     ]
 

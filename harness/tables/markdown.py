@@ -21,7 +21,7 @@ def page(rows: Sequence[Row], published: Sequence[Published] = (), pictures: Seq
     for table in dict.fromkeys(row.table for row in rows):
         members = [row for row in rows if row.table == table]
         parts.append(f"## {cell(members[0].data)}\n")
-        parts += _tables(members)
+        parts += [_trained(members), *_tables(members)]
     parts += [_endings(rows), _states(rows), _published(published), _gallery(pictures), _provenance(rows)]
     return "\n".join(part for part in parts if part)
 
@@ -43,6 +43,24 @@ def _preface(rows: Sequence[Row]) -> str:
             "Rows with fewer than two seeds have no interval: their ranks are unknown and their order is weak."
         )
     return "\n\n".join(lines) + "\n"
+
+
+def _trained(rows: Sequence[Row]) -> str:
+    """What every trained row consumed and is; seconds stand in costs.json, because they differ between equal runs."""
+    header = ["", "images", "seeds", "steps", "batch", "parameters", "precision"]
+
+    def fact(row: Row, name: str) -> str:
+        return ", ".join(count(int(text)) if text.isdigit() else cell(text) for text in row.facts.get(name, ()))
+
+    lines = [
+        [cell(_name(row)), count(row.images), str(len(row.done))]
+        + [fact(row, name) for name in ("steps", "batch_size", "params", "precision")]
+        for row in rows
+        if row.role == "method"
+    ]
+    if not lines:
+        return ""
+    return f"### Training\n\n{markdown_table(header, lines)}\nParameters of all networks; seconds are in costs.json.\n"
 
 
 def _tables(rows: Sequence[Row]) -> list[str]:

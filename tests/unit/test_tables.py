@@ -327,3 +327,29 @@ def test_a_published_file_without_a_column_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("method,value\nm,1\n")
     with pytest.raises(ConfigError, match="lacks the columns"):
         read_published(["m", "absent"], tmp_path)
+
+
+# --------------------------------------------------------------------------------------------------------- curves
+def with_curve(seed: int, folder: Path, method: str = "hologan") -> StoredResult:
+    place = folder / f"{method}{seed}"
+    place.mkdir(parents=True)
+    np.save(place / "azimuth_commanded.npy", np.linspace(-1, 1, 5))
+    np.save(place / "azimuth_mean_curve_deg.npy", np.linspace(-50, 50, 5) * (-1) ** seed)
+    names = ("azimuth_commanded", "azimuth_mean_curve_deg")
+    return replace(result(method, seed), folder=place, per_sample_files={name: f"{name}.npy" for name in names})
+
+
+def test_mean_curves_of_all_seeds_are_drawn_the_same_every_time(tmp_path: Path) -> None:
+    results = [with_curve(seed, tmp_path) for seed in range(3)] + [with_curve(0, tmp_path, "oracle:held_out")]
+    written(results, tmp_path / "a")
+    written(results[::-1], tmp_path / "b")
+    first, second = (tmp_path / name / "micro" / "3d_aware" / "pictures" / "pose_curves.png" for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+    assert "pictures/pose_curves.png" in (tmp_path / "a" / "micro" / "3d_aware" / "leaderboard.md").read_text()
+
+
+def test_a_damaged_curve_costs_only_its_line(tmp_path: Path) -> None:
+    results = [with_curve(seed, tmp_path) for seed in range(2)]
+    (tmp_path / "hologan1" / "azimuth_mean_curve_deg.npy").write_bytes(b"torn")
+    written(results, tmp_path / "a")
+    assert (tmp_path / "a" / "micro" / "3d_aware" / "pictures" / "pose_curves.png").is_file()
