@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.metrics.card import column_name
+from harness.metrics.errors import SingularCovariance
 from harness.metrics.features import FeatureSpace
 from harness.metrics.fid import FID, frechet_distance, frechet_distance_stderr
 from harness.metrics.kid import KID_FULL, kernel_distance_full
@@ -58,8 +59,6 @@ def _score_in(sheet: Sheet, fake_images: Tensor, real_images: Tensor, space: Fea
 
 
 def _stderr(fake: Tensor, real: Tensor) -> float:
-    from harness.metrics.errors import SingularCovariance
-
     try:
         return frechet_distance_stderr(fake, real)
     except SingularCovariance:
