@@ -129,7 +129,8 @@ def _leaderboard(argv: list[str]) -> int:
     parser = _parser(
         "leaderboard",
         "Write metrics.csv, leaderboard.csv and leaderboard.md of everything finished, and show the table.",
-        example=f"  {PROGRAM} leaderboard suite=3d_aware\n  {PROGRAM} leaderboard suite=3d_aware tier=small out=DIR",
+        example=f"  {PROGRAM} leaderboard suite=3d_aware\n  {PROGRAM} leaderboard suite=3d_aware tier=small out=DIR\n"
+        f"  {PROGRAM} leaderboard suite=3d_aware kept=results   with the archived results of that folder beside yours",
     )
     arguments = parser.parse_intermixed_args(argv)
     from harness.verbs import leaderboard

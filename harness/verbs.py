@@ -21,21 +21,22 @@ def leaderboard(words: Sequence[str]) -> int:
     from harness.store import Store
     from harness.tables import leaderboard as tables
 
-    given = _plain(words, ("suite", "tier", "store", "out"), "leaderboard")
+    given = _plain(words, ("suite", "tier", "store", "out", "kept"), "leaderboard")
     suite = registry.suite(_needed(given, "suite", registry.suites(), "leaderboard")).name
     tier = given.get("tier")
     if tier is not None and tier not in TIERS:
         raise unknown("value for tier:", tier, TIERS, "command line")
     store = Store(_place(given, "store", default_store()))
     out = _place(given, "out", store.root / "tables")
-    written = tables.write(store, suite, out, tier)
+    kept = _place(given, "kept", out) if "kept" in given else None
+    written = tables.write(store, suite, out, tier, kept)
     if not written:
         raise ConfigError(
             f"no finished cell of suite {suite}{f' at tier {tier}' if tier else ''}",
             where=str(store.root),
             remedy=f"Run it first: python -m harness run suite={suite}",
         )
-    rows = tables.rows_of(store, suite, tier)
+    rows = tables.rows_of(store, suite, tier, kept)
     for table in dict.fromkeys(row.table for row in rows):
         members = [row for row in rows if row.table == table]
         print(f"{suite}, tier {members[0].tier}, {members[0].data}\n\n{leaderboard_text(members)}\n")

@@ -1,7 +1,7 @@
 """Finished cells as one text file beside the tables, so that the tables can be made again without the store.
 
 ``cells.jsonl`` has a line per ended cell: what was asked, how it ended, its metrics, notes and facts, the digest of its
-code and what it cost. Checkpoints, predictions and pictures stay in the store.
+code, what it cost, and its small arrays (curves). Checkpoints, predictions and pictures stay in the store.
 """
 
 from __future__ import annotations
@@ -12,12 +12,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.store import StoredResult, cell_of, from_number, to_number
 from harness.types import Cell, StoreError, canonical_json
 
 NAME = "cells.jsonl"
 _LOCAL = ("source",)
 """Parts of a cell that name places of the machine it ran on."""
+
+SMALL = 64
+"""Arrays of at most this many numbers are kept."""
 
 
 def lines(results: Iterable[StoredResult]) -> bytes:
@@ -60,7 +65,16 @@ def _entry(result: StoredResult) -> dict[str, Any]:
         "facts": dict(result.facts),
         "code": result.code,
         "cost": dict(result.cost),
+        "arrays": _arrays(result),
     }
+
+
+def _arrays(result: StoredResult) -> dict[str, list[float]]:
+    try:
+        arrays = result.per_sample
+    except StoreError:
+        return {}  # the tables do not depend on arrays, only curves do
+    return {name: a.tolist() for name, a in sorted(arrays.items()) if a.ndim == 1 and a.size <= SMALL}
 
 
 def _result(text: str, where: str, folder: Path) -> StoredResult:
@@ -79,6 +93,8 @@ def _result(text: str, where: str, folder: Path) -> StoredResult:
             code=entry["code"],
             cost=entry["cost"],
         )
+        # Fills the cache of the property that would read the store's files.
+        vars(result)["per_sample"] = {name: np.array(values) for name, values in entry["arrays"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         remedy = "Restore the file, or make it again from the store with the leaderboard command."
         raise StoreError(f"does not describe a finished cell: {error}", where=where, remedy=remedy) from error

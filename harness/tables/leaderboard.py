@@ -1,5 +1,5 @@
-"""The store's results as files: metrics.csv (long), leaderboard.csv (wide), leaderboard.md, costs.json and pictures.
-
+"""The store's results as files: metrics.csv (long), leaderboard.csv (wide), leaderboard.md, costs.json, pictures, and
+cells.jsonl, from which the same tables can be made without the store.
 Same results, same bytes: nothing here depends on time, order or this machine. What differs between equal runs (seconds,
 memory) stands in costs.json alone.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
-from harness.tables import curves, markdown, pictures
+from harness.tables import archive, curves, markdown, pictures
 from harness.tables.columns import is_ranked
 from harness.tables.ranks import Rank, ranks
 from harness.tables.reported import Published, read_published
@@ -31,15 +31,14 @@ LONG = (
 WIDE = ("data", "budget", "budget_images", "method", "role", "n_seeds", "status", "states", "params")
 
 
-def write(store: Store, suite: str, out: Path, tier: str | None = None) -> list[Path]:
+def write(store: Store, suite: str, out: Path, tier: str | None = None, kept: Path | None = None) -> list[Path]:
     """Write the tables of a suite (of one tier) to ``out``/<tier>/<suite>/ and return the files written.
 
-    Reads the store only. A suite without any ended cell writes nothing. Raises StoreError where a file cannot be
-    written.
+    Reads the store and, where ``kept`` is given, the archives that earlier tables left below that folder. A suite
+    without any ended cell writes nothing. Raises StoreError where a file cannot be read or written.
     """
-    results = [r for r in store.results() if r.cell.suite == suite and tier in (None, r.cell.tier)]
     by_tier: dict[str, list[StoredResult]] = defaultdict(list)
-    for result in results:
+    for result in _results(store, suite, tier, kept):
         by_tier[result.cell.tier].append(result)
     written: list[Path] = []
     for name in sorted(by_tier):
@@ -49,16 +48,23 @@ def write(store: Store, suite: str, out: Path, tier: str | None = None) -> list[
     return written
 
 
-def rows_of(store: Store, suite: str, tier: str | None = None) -> list[Row]:
+def rows_of(store: Store, suite: str, tier: str | None = None, kept: Path | None = None) -> list[Row]:
     """The rows of a suite as the tables show them, for a console."""
-    return gather((r for r in store.results() if tier in (None, r.cell.tier)), suite, is_stale)
+    return gather(_results(store, suite, tier, kept), suite, is_stale)
+
+
+def _results(store: Store, suite: str, tier: str | None, kept: Path | None) -> list[StoredResult]:
+    known = archive.merged(store.results(), kept, suite) if kept else store.results()
+    return [r for r in known if r.cell.suite == suite and tier in (None, r.cell.tier)]
 
 
 def is_stale(result: StoredResult) -> bool:
     """Whether a result was computed by code that has changed since; False where that code is no longer here."""
     cell = result.cell
     try:
-        return result.stale(_code(cell.source or cell.method, cell.protocol))
+        # The folder a cell remembers may be another checkout's: only methods from outside are looked up there.
+        known = cell.role != "method" or cell.method in registry.methods()
+        return result.stale(_code(cell.method if known else cell.source, cell.protocol))
     except (HarnessError, OSError):
         return False
 
@@ -70,12 +76,14 @@ def _code(method: str, protocol: str) -> str:
 
 def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -> list[Path]:
     published = read_published(row.method for row in rows)
-    shown = [*curves.draw(results, rows, folder), *pictures.copy(results, rows, folder)]
+    drawn = [*curves.draw(results, rows, folder), *pictures.copy(results, rows, folder)]
+    shown = sorted({*drawn, *(folder / "pictures").glob("*.png")})  # an archive keeps no pictures; the folder does
     files = {
         "metrics.csv": long_form(rows, published),
         "leaderboard.csv": wide_form(rows),
         "leaderboard.md": markdown.page(rows, published, [path.name for path in shown]).encode(),
         "costs.json": costs(results),
+        archive.NAME: archive.lines(results),
     }
     for name, content in files.items():
         write_bytes(folder / name, content)
