@@ -1,5 +1,6 @@
 """The store's results as files: metrics.csv (long), leaderboard.csv (wide), leaderboard.md, costs.json, pictures, and
 cells.jsonl, from which the same tables can be made without the store.
+
 Same results, same bytes: nothing here depends on time, order or this machine. What differs between equal runs (seconds,
 memory) stands in costs.json alone.
 """
