@@ -1,6 +1,6 @@
 """Generation metrics against torch-fidelity and clean-fid: CPU seconds side by side in one process, one thread.
 
-Usage: python -m benchmarks.metrics_generation [--repeats 3] [--only fid]. Prints the table of benchmarks/README.md.
+Usage: python benchmarks/metrics_generation.py [--repeats 3] [--only fid]. Prints the table of benchmarks/README.md.
 Every figure is the smallest of the repeats, in CPU seconds of this process, so that a busy machine changes it little.
 """
 
@@ -12,8 +12,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 
-import cleanfid
 import numpy as np
 import scipy
 import torch
@@ -152,7 +152,7 @@ def main() -> None:
         print(
             f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, "
             f"NumPy {np.__version__}, SciPy {scipy.__version__}, torch-fidelity {torch_fidelity.__version__}, "
-            f"clean-fid {getattr(cleanfid, '__version__', '')}\n"
+            f"clean-fid {version('clean-fid')}\n"
         )
         print("| work | peer | peer, CPU s | ours, CPU s | gain | aim | values differ by |")
         print("|---|---|---|---|---|---|---|")
