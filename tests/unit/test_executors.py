@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.leases import Busy
-from harness.running.executors.levels import levels, patiently
+from harness.running.executors.levels import levels, remotely
 from harness.running.executors.local import InProcess, ProcessPool
 from harness.running.executors.ray import Ray
 from harness.running.executors.slurm import Slurm
@@ -97,17 +99,17 @@ def test_levels_put_upstream_cells_first() -> None:
     assert list(levels([first, other, second, third])) == [[first, other], [second], [third]]
 
 
-def test_patience(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_waits_for_a_busy_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     answers: list[Any] = [Busy("wait"), Outcome("k", "l", "done")]
 
-    def worked(cell: Cell, store: Store, settings: Any) -> Outcome:
+    def worked(cell: Cell, store: Store, settings: Any, observer: Any) -> Outcome:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer  # type: ignore[no-any-return]
 
-    assert patiently(worked, tiny_cell(), Store(tmp_path), tiny_settings(tmp_path)).status == "done"
+    assert remotely(worked, tiny_cell(), tmp_path, tiny_settings(tmp_path)).status == "done"
 
 
 @pytest.mark.parametrize(("executor", "package"), [(Slurm, "submitit"), (Ray, "ray")])
@@ -116,3 +118,59 @@ def test_a_cluster_without_its_package_says_what_to_install(tmp_path: Path, exec
         pytest.skip(f"{package} is installed")
     with pytest.raises(MissingAsset, match=rf"{package} is not installed.*parallax-harness\["):
         executor(Store(tmp_path), tiny_settings(tmp_path))
+
+
+def test_slurm_jobs_write_into_the_store(tmp_path: Path) -> None:
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    store, cells = Store(tmp_path), [light_cell(seed) for seed in (0, 15, 1)]
+    executor = Slurm(store, tiny_settings(tmp_path), cluster="debug", work=one_that_fails)
+    outcomes = list(executor.map([*cells, light_cell(2, cells[0].key)]))
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done", "done"]
+    assert "gave no outcome" in outcomes[1].reason
+    assert store.read(cells[1].key).status == "failed"
+
+
+class PretendedRay(ModuleType):
+    """The few functions of ray that the executor calls, answered in this process."""
+
+    def __init__(self) -> None:
+        super().__init__("ray")
+        self.asked: dict[str, Any] = {}
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **options: Any) -> None:
+        self.asked |= options
+
+    def remote(self, **options: Any) -> Any:
+        self.asked |= options
+        return lambda function: SimpleNamespace(remote=lambda *arguments: Future(function, arguments))
+
+    def wait(self, pending: list[Future]) -> tuple[list[Future], list[Future]]:
+        return pending[-1:], pending[:-1]
+
+    def get(self, future: Future) -> Outcome:
+        return future.function(*future.arguments)
+
+
+class Future:
+    def __init__(self, function: Callable[..., Outcome], arguments: tuple[Any, ...]) -> None:
+        self.function, self.arguments = function, arguments
+
+
+def test_ray_tasks_write_into_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = PretendedRay()
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    store, cells = Store(tmp_path), [light_cell(seed) for seed in (0, 15, 1)]
+    executor = Ray(store, tiny_settings(tmp_path), workers=3, work=one_that_fails)
+    outcomes = {outcome.key: outcome for outcome in executor.map([*cells, light_cell(2, cells[0].key)])}
+    assert [outcome.status for outcome in outcomes.values()] == ["done", "failed", "done", "done"]
+    assert {store.status(key) for key in outcomes} == {"done", "failed"}
+    assert (ray.asked["num_cpus"], ray.asked["num_gpus"], ray.asked["max_retries"]) == (1, 0, 0)
+
+
+def one_that_fails(cell: Cell, store: Store, settings: Any, observer: Any) -> Outcome:
+    if cell.seed == 15:
+        raise MemoryError
+    return light_cells.work(cell, store, settings, observer)

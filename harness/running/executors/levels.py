@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from harness.leases import Busy
-from harness.running.settings import RunSettings
+from harness.running.settings import Observer, RunSettings
 from harness.store import Store
 from harness.types import Cell, Outcome
 
 POLL_SECONDS = 5.0
+Work = Callable[[Cell, Store, RunSettings, Observer | None], Outcome]
+"""What an executor does with a cell: ``run_cell``, or a stand-in in tests."""
 
 
 def levels(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
@@ -25,12 +28,10 @@ def levels(cells: Sequence[Cell]) -> Iterator[list[Cell]]:
         yield groups[number]
 
 
-def patiently(
-    work: Callable[[Cell, Store, RunSettings], Outcome], cell: Cell, store: Store, settings: RunSettings
-) -> Outcome:
-    """The outcome of a cell, after waiting for another process that works on it."""
+def remotely(work: Work, cell: Cell, root: Path, settings: RunSettings) -> Outcome:
+    """Do a cell's work in a job's own process, after waiting for any other process that works on it."""
     while True:
         try:
-            return work(cell, store, settings)
+            return work(cell, Store(root), settings, None)
         except Busy:
             time.sleep(POLL_SECONDS)

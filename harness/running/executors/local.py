@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.leases import Busy
 from harness.running.cell import label, record_death, run_cell
+from harness.running.executors.levels import Work
 from harness.running.settings import Observer, Progress, RunSettings, silent
 from harness.store import Store
 from harness.types import Cell, Outcome
@@ -21,7 +22,6 @@ from harness.types import Cell, Outcome
 POLL_SECONDS = 1.0
 GRACE_SECONDS = 60.0
 """How long workers may take to save their checkpoints after Ctrl-C."""
-Work = Callable[[Cell, Store, RunSettings, Observer | None], Outcome]
 
 
 class InProcess:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from harness.running.cell import record_death, run_cell
-from harness.running.executors.levels import levels, patiently
+from harness.running.executors.levels import Work, levels, remotely
 from harness.running.settings import Observer, RunSettings
 from harness.store import Store
 from harness.types import Cell, MissingAsset, Outcome
@@ -21,7 +21,13 @@ class Ray:
     """
 
     def __init__(
-        self, store: Store, settings: RunSettings, observer: Observer | None = None, *, workers: int = 2
+        self,
+        store: Store,
+        settings: RunSettings,
+        observer: Observer | None = None,
+        *,
+        workers: int = 2,
+        work: Work = run_cell,
     ) -> None:
         try:
             import ray
@@ -31,16 +37,18 @@ class Ray:
                 where="executor=ray",
                 remedy="Install the extra: pip install 'parallax-harness[ray]'.",
             ) from error
-        self.store, self.settings, self._ray = store, settings, ray
+        self.store, self.settings, self.work, self._ray = store, settings, work, ray
         if not ray.is_initialized():
-            ray.init(num_cpus=workers * settings.threads, include_dashboard=False, log_to_driver=False)
+            # A cluster that is joined brings its own number of cores.
+            cores = None if "RAY_ADDRESS" in os.environ else workers * settings.threads
+            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False)
 
     def map(self, cells: Sequence[Cell]) -> Iterator[Outcome]:
         """Outcomes in the order in which cells end; a task whose worker dies costs its cell only."""
         gpus = 1 if self.settings.device.startswith("cuda") else 0
-        task: Any = self._ray.remote(num_cpus=self.settings.threads, num_gpus=gpus, max_retries=0)(work)
+        task: Any = self._ray.remote(num_cpus=self.settings.threads, num_gpus=gpus, max_retries=0)(remotely)
         for level in levels(cells):
-            pending = {task.remote(cell, self.store.root, self.settings): cell for cell in level}
+            pending = {task.remote(self.work, cell, self.store.root, self.settings): cell for cell in level}
             while pending:
                 ended, _ = self._ray.wait(list(pending))
                 for reference in ended:
@@ -49,8 +57,3 @@ class Ray:
                         yield self._ray.get(reference)
                     except Exception as error:
                         yield record_death(cell, self.store, f"the Ray task gave no outcome: {error}")
-
-
-def work(cell: Cell, root: Path, settings: RunSettings) -> Outcome:
-    """Run one cell in a Ray worker."""
-    return patiently(run_cell, cell, Store(root), settings)

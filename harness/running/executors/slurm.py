@@ -7,11 +7,10 @@ the same command later finds what they finished. ``cluster="debug"`` runs every 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from harness.running.cell import record_death, run_cell
-from harness.running.executors.levels import levels, patiently
+from harness.running.executors.levels import Work, levels, remotely
 from harness.running.settings import Observer, RunSettings
 from harness.store import Store
 from harness.types import Cell, MissingAsset, Outcome
@@ -33,6 +32,7 @@ class Slurm:
         workers: int = 8,
         parameters: Mapping[str, Any] | None = None,
         cluster: str | None = None,
+        work: Work = run_cell,
     ) -> None:
         try:
             import submitit
@@ -42,7 +42,7 @@ class Slurm:
                 where="executor=slurm",
                 remedy="Install the extra: pip install 'parallax-harness[slurm]'.",
             ) from error
-        self.store, self.settings = store, settings
+        self.store, self.settings, self.work = store, settings, work
         self._executor = submitit.AutoExecutor(folder=store.root / "jobs", cluster=cluster)
         self._executor.update_parameters(name="parallax", cpus_per_task=settings.threads, **(parameters or {}))
         if cluster is None:
@@ -52,14 +52,11 @@ class Slurm:
         """Outcomes in the order of the plan; a job that dies costs its cell only."""
         for level in levels(cells):
             with self._executor.batch():
-                jobs = [self._executor.submit(work, cell, self.store.root, self.settings) for cell in level]
+                jobs = [
+                    self._executor.submit(remotely, self.work, cell, self.store.root, self.settings) for cell in level
+                ]
             for cell, job in zip(level, jobs, strict=True):
                 try:
                     yield job.result()
                 except Exception as error:
                     yield record_death(cell, self.store, f"SLURM job {job.job_id} gave no outcome: {error}")
-
-
-def work(cell: Cell, root: Path, settings: RunSettings) -> Outcome:
-    """Run one cell in a job's process."""
-    return patiently(run_cell, cell, Store(root), settings)
