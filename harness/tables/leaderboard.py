@@ -26,8 +26,8 @@ from harness.types import HarnessError
 
 LONG = (
     "suite", "data", "tier", "budget", "budget_images", "method", "role", "metric", "better", "n_seeds", "seeds",
-    "mean", "std", "ci_lo", "ci_hi", "floor", "oracle", "reported", "reported_source", "status", "note", "params",
-    "steps", "device", "precision", "protocol", "judge_digest", "data_digest", "content_digest", "code_digest",
+    "mean", "median", "std", "ci_lo", "ci_hi", "floor", "oracle", "reported", "reported_source", "status", "note",
+    "params", "steps", "device", "precision", "protocol", "judge_digest", "data_digest", "content_digest", "code_digest",
 )  # fmt: skip
 WIDE = ("data", "budget", "budget_images", "method", "role", "n_seeds", "status", "states", "params")
 
@@ -99,7 +99,7 @@ def long_form(rows: Sequence[Row], published: Sequence[Published] = ()) -> bytes
         for column in columns_of([row]):
             value = row.values[column]
             known = [p for p in published if (p.method.lower(), p.dataset, p.metric) == (row.method, row.data, column)]
-            score = [number(x) for x in (value.mean, value.std, value.low, value.high)] + [
+            score = [number(x) for x in (value.mean, value.median, value.std, value.low, value.high)] + [
                 number(reference(table, role, column)) for role in ("floor", "oracle")
             ]
             score += [number(known[0].value), known[0].source] if known else ["", ""]
@@ -117,7 +117,7 @@ def long_form(rows: Sequence[Row], published: Sequence[Published] = ()) -> bytes
                 ]
             )
         if not row.values:
-            lines.append([*_head(row), "", "", "0", "", *[""] * 8, row.status, _reasons(row), *_tail(row)])
+            lines.append([*_head(row), "", "", "0", "", *[""] * 9, row.status, _reasons(row), *_tail(row)])
     return csv_bytes(LONG, lines)
 
 
@@ -180,7 +180,7 @@ def _rank_text(rank: Rank) -> str:
 
 
 def _facts(row: Row, *names: str) -> list[str]:
-    return [" ".join(row.facts.get(name, ()) or row.notes.get(name, {}).values()) for name in names]
+    return [" ".join(row.facts.get(name, ()) or sorted(set(row.notes.get(name, {}).values()))) for name in names]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

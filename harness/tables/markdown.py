@@ -125,7 +125,7 @@ def _endings(rows: Sequence[Row]) -> str:
         for row in rows
         if row.status != "done"
     ]
-    return "## Seeds that did not end well\n\n" + "\n".join(lines) + "\n" if lines else ""
+    return "## Seeds that did not end well, or are stale\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _states(rows: Sequence[Row]) -> str:
@@ -139,8 +139,15 @@ def _states(rows: Sequence[Row]) -> str:
                 f"{cell(state)} {len(seeds)} of {len(row.done)} (seeds {', '.join(seeds)})"
                 for state, seeds in sorted(by_state.items(), key=lambda item: (-len(item[1]), item[0]))
             )
-            lines.append(f"- {cell(_name(row))}: {ends}")
+            lines.append(f"- {cell(_name(row))}: {ends}{_medians(row)}")
     return "## How the pose control ended, by seed\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+def _medians(row: Row) -> str:
+    known = [row.values[name] for name in ("pose_corr", "pose_slope") if _defined(row.values.get(name))]
+    if not known or len(row.done) < 2:
+        return ""
+    return "; medians: " + ", ".join(f"`{value.column}` {fixed(value.median, 3)}" for value in known)
 
 
 def _published(published: Sequence[Published]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any
 
 from harness.store import StoredResult
@@ -23,6 +24,7 @@ class Value:
     column: str
     values: tuple[float, ...]
     mean: float
+    median: float
     std: float
     low: float
     high: float
@@ -181,7 +183,10 @@ def _value(column: str, done: Sequence[StoredResult], reasons: Mapping[int, str]
     mean, std = mean_and_deviation(finite)
     low, high = bootstrap_interval(finite)
     missing = sorted(set(reasons.values()))
-    return Value(column, tuple(finite), mean, std, low, high, "; ".join(missing) if len(finite) < len(done) else "")
+    middle = median(finite) if finite else math.nan
+    return Value(
+        column, tuple(finite), mean, middle, std, low, high, "; ".join(missing) if len(finite) < len(done) else ""
+    )
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:

@@ -58,13 +58,14 @@ def test_order_of_results_does_not_change_a_byte(tmp_path: Path) -> None:
     for number in range(3):
         random.Random(number).shuffle(results)
         assert written(results, tmp_path / str(number)) == expected
-    assert set(expected) == {"metrics.csv", "leaderboard.csv", "leaderboard.md", "costs.json"}
+    assert set(expected) == {"metrics.csv", "leaderboard.csv", "leaderboard.md", "costs.json", "cells.jsonl"}
 
 
 def test_only_costs_know_about_time(tmp_path: Path) -> None:
     slow = [replace(r, cost={"fit": {"seconds": 99.0}}, env={"host": "elsewhere"}) for r in many()]
     first, second = written(many(), tmp_path / "a"), written(slow, tmp_path / "b")
-    assert first.pop("costs.json") != second.pop("costs.json")
+    for name in ("costs.json", "cells.jsonl"):
+        assert first.pop(name) != second.pop(name)
     assert first == second
 
 
@@ -80,6 +81,17 @@ def test_seeds_are_aggregated_with_an_interval() -> None:
     assert (value.mean, value.values, row.done) == (3.0, (1.0, 2.0, 6.0), (0, 1, 2))
     assert value.std == pytest.approx(math.sqrt(7))
     assert 1.0 <= value.low < 3.0 < value.high <= 6.0
+
+
+def test_the_median_stands_beside_the_mean(tmp_path: Path) -> None:
+    seeds = [
+        result(seed=s, metrics={"pose_corr": v, "pose_slope": v / 2}, notes={"pose_state": "folded", "judges": "j"})
+        for s, v in enumerate((0.9, 0.1, 0.8))
+    ]
+    files = written(seeds, tmp_path)
+    line = table_of(files["metrics.csv"])[0]
+    assert (line["metric"], line["mean"], line["median"], line["judge_digest"]) == ("pose_corr", "0.6", "0.8", "j")
+    assert "medians: `pose_corr` 0.800, `pose_slope` 0.400" in files["leaderboard.md"].decode()
 
 
 def test_one_seed_has_neither_deviation_nor_interval() -> None:
