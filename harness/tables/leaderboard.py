@@ -27,7 +27,8 @@ from harness.types import HarnessError
 LONG = (
     "suite", "data", "tier", "budget", "budget_images", "method", "role", "metric", "better", "n_seeds", "seeds",
     "mean", "median", "std", "ci_lo", "ci_hi", "floor", "oracle", "reported", "reported_source", "status", "note",
-    "params", "steps", "device", "precision", "protocol", "judge_digest", "data_digest", "content_digest", "code_digest",
+    "params", "steps", "device", "precision", "protocol", "judge_digest", "data_digest", "content_digest",
+    "code_digest",
 )  # fmt: skip
 WIDE = ("data", "budget", "budget_images", "method", "role", "n_seeds", "status", "states", "params")
 
