@@ -98,16 +98,18 @@ def capture(make: Callable[[], Trainer], last_good: Path, error: StepNotFinite, 
 
 
 def replay(bundle: Path, load: Callable[[str], type[Any]], device: str = "") -> Diagnosis:
-    """Repeat a bundle's failing step; ``load`` gives a method's class for its name or folder.
+    """Repeat the failing step of a bundle or of a failed cell; ``load`` gives a method's class by name or folder.
 
     ``device`` empty means the kind of device that failed, if this machine has one, else the CPU; the precision is the
     one that failed. Raises StoreError where the bundle is missing or damaged.
     """
+    if (bundle / "failure").is_dir():
+        bundle = bundle / "failure"
     if not (bundle / STATE).is_file():
         raise StoreError(
             "is not a failure bundle",
             where=str(bundle),
-            remedy="Give the folder 'failure' inside the folder of a failed cell.",
+            remedy="Give the folder of a cell that failed with NaN or infinity, or the folder 'failure' inside it.",
         )
     details = from_json(bundle / "failure.json")
     cell = replace(read_cell(bundle / "cell.json"), precision=details["precision"])

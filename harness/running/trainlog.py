@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,7 +79,7 @@ class TrainLog:
         *rows, norm_row = _numbers([*self._rows, norms])
         self._check(rows)
         names = dict.fromkeys(name for row in rows for name in row)
-        means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+        means = {name: _mean([row[name] for row in rows if name in row]) for name in names}
         record = {
             "step": step,
             "images": step * self.batch_size,
@@ -130,6 +129,10 @@ def _numbers(rows: list[Row]) -> list[dict[str, float]]:
         for (i, name, _), value in zip(members, values, strict=True):
             out[i][name] = value
     return out
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -322,7 +322,7 @@ def test_a_step_that_spoils_the_weights_is_found(bench: Bench, step: int) -> Non
     outcome = bench.run(cell)
     assert outcome.status == "failed"
     assert f"step {step}: first NaN from aten.mul_" in outcome.reason
-    diagnosis = forensics.replay(bench.file("failure", cell), lambda name: Tiny)
+    diagnosis = forensics.replay(bench.store.folder(cell.key), lambda name: Tiny)
     assert (diagnosis.step, diagnosis.reproduced) == (step, True)
 
 
