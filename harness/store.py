@@ -29,7 +29,7 @@ CellStatus = Literal["done", "failed", "skipped", "running", "partial", "absent"
 StageName = Literal["fit", "predict", "score"]
 STAGES: tuple[StageName, ...] = ("fit", "predict", "score")
 RESULT, CHECKPOINT, TRAIN_LOG = "result.json", "checkpoint.safetensors", "train.jsonl"
-_REDO = "Give the run command again: the damaged stage is redone."
+_REDO = "Give the run command again: what is damaged is redone."
 
 
 @dataclass(frozen=True)
@@ -319,7 +319,7 @@ def read_cell(path: Path, key: str = "") -> Cell:
         raise StoreError(
             "does not belong to its folder: damaged, or written by another version",
             where=str(path),
-            remedy="Remove the folder; the run command computes the cell again.",
+            remedy="Give the run command again, or remove the folder if no run asks for this cell any more.",
         )
     return cell
 

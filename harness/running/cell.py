@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.leases import Busy, Lease
 from harness.running.settings import Observer, Progress, RunSettings, silent
 from harness.running.sources import Registered, Sources
-from harness.store import STAGES, StageName, Store
+from harness.store import STAGES, Store, read_cell
 from harness.types import Cell, HarnessError, MissingAsset, Outcome, StoreError, Unsupported
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ def run_cell(
     """Bring a cell to its end and return how it ended; everything else goes through the store.
 
     A finished cell whose files are sound is returned as it is (``cached``), older code or not, unless
-    ``settings.rerun`` asks for more; a damaged stage is redone. A missing asset or capability is a recorded skip, any
-    other error a recorded failure with its traceback in ``traceback.txt``; both keep what was finished. Raises
-    ``leases.Busy`` while another process works on the cell; Ctrl-C passes through with a checkpoint saved.
+    ``settings.rerun`` asks for more; a damaged stage is redone, and with it all that other code has made. A missing
+    asset or capability is a recorded skip, any other error a recorded failure with its traceback in ``traceback.txt``;
+    both keep what was finished. Raises ``leases.Busy`` while another process works on the cell; Ctrl-C passes through
+    with a checkpoint saved.
     """
     observe = observer or silent
     started = time.perf_counter()
@@ -69,13 +70,17 @@ def finished(cell: Cell, store: Store, settings: RunSettings) -> bool:
     return not damages(cell, store)
 
 
-def damages(cell: Cell, store: Store) -> dict[StageName, str]:
-    """What is wrong with the stages of a done cell. Predictions over the size cap are not kept, so may be unsealed."""
+def damages(cell: Cell, store: Store) -> list[str]:
+    """What is wrong with a done cell's files. Predictions over the size cap are not kept, so may have no stamp."""
     needed = [stage for stage in STAGES if stage != "fit" or cell.role == "method"]
-    found = {stage: store.damage(cell.key, stage) for stage in needed}
     if store.seal(cell.key, "predict") is None:
-        found.pop("predict")
-    return {stage: text for stage, text in found.items() if text}
+        needed.remove("predict")
+    found = [store.damage(cell.key, stage) for stage in needed]
+    try:
+        read_cell(store.folder(cell.key) / "cell.json", cell.key)
+    except StoreError as error:
+        found.append(f"cell.json {error.what}")
+    return [text for text in found if text]
 
 
 def _work(
@@ -84,7 +89,7 @@ def _work(
     stages: Stages | None = None
     try:
         if store.status(cell.key) == "done":
-            for problem in damages(cell, store).values():
+            for problem in damages(cell, store):
                 observe(Progress(cell.key, label(cell), "note", message=f"{problem}; it is redone"))
         store.reopen(cell.key)
         store.record(cell)
