@@ -183,7 +183,12 @@ def _score(argv: list[str]) -> int:
 
 
 def _replay(argv: list[str]) -> int:
-    parser = _parser("replay", "Repeat the failing step of a failed cell from its bundle.", words="BUNDLE")
+    parser = _parser(
+        "replay",
+        "Repeat the failing step of a failed cell, and say which operation gave the first NaN or infinity.",
+        words="CELL|BUNDLE",
+        example=f"  {PROGRAM} replay 4921655c\n  {PROGRAM} replay results/runs/4921655c.../failure",
+    )
     arguments = parser.parse_intermixed_args(argv)
     from harness.verbs import replay
 

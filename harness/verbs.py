@@ -86,12 +86,20 @@ def score(words: Sequence[str]) -> int:
 
 
 def replay(words: Sequence[str]) -> int:
-    """Repeat the failing step of a bundle, given as the folder ``failure`` or as the cell's folder around it."""
-    if len(words) != 1:
+    """Repeat the failing step of a failed cell, named by its key (or how it begins), its folder or its bundle."""
+    from harness.config import default_store
+
+    names = [word for word in words if not word.startswith("store=")]
+    given = _plain([word for word in words if word.startswith("store=")], ("store",), "replay")
+    if len(names) != 1:
         raise ConfigError("give one failure bundle", where="replay", remedy="python -m harness replay path/to/failure")
+    store = _place(given, "store", default_store())
+    by_key = sorted(store.glob(f"{names[0]}*/failure")) if names[0].isalnum() else []
+    if len(by_key) > 1:
+        raise ConfigError(f"{len(by_key)} failed cells begin with {names[0]!r}", where=str(store))
+    folder = by_key[0] if by_key else Path(names[0]).expanduser()
     from harness.running import forensics
 
-    folder = Path(words[0]).expanduser()
     print(forensics.replay(folder / "failure" if (folder / "failure").is_dir() else folder, registry.load))
     return 0
 

@@ -100,6 +100,7 @@ def test_a_failed_cell_is_code_3_and_the_others_stay(
     failed = next(result for result in Store(store).results() if result.status == "failed")
     assert "python -m harness replay" in failed.reason
     assert cli.main(["replay", str(failed.folder / "failure")]) == 0
+    assert cli.main(["replay", failed.key[:10], f"store={store}"]) == 0
     assert "step 2" in capsys.readouterr().out
 
     (plugin / "method.py").write_text(source)
