@@ -195,11 +195,12 @@ def suites() -> dict[str, Path]:
 def suite(name_or_path: str) -> Suite:
     """The suite of a name, or of a YAML file elsewhere. Raises ConfigError with the nearest names."""
     known = suites()
-    if name_or_path in known:
-        return read_suite(known[name_or_path])
-    if name_or_path.endswith((".yaml", ".yml")):
-        return read_suite(Path(name_or_path).expanduser())
-    raise unknown("suite", name_or_path, known)
+    if name_or_path not in known and not name_or_path.endswith((".yaml", ".yml")):
+        raise unknown("suite", name_or_path, known)
+    found = read_suite(known.get(name_or_path, Path(name_or_path).expanduser()))
+    if found.protocol not in protocols():
+        raise unknown("protocol", found.protocol, protocols(), str(found.path))
+    return found
 
 
 def protocols() -> tuple[str, ...]:

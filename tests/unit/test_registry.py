@@ -251,6 +251,15 @@ def test_bad_suites(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert "mine.yaml" in caught.value.where
 
 
+def test_a_suite_of_ones_own_is_read_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(SUITE)
+    assert registry.suite(str(path)).name == "mine"
+    rewrite(path, "generation_3d", "generation_4d")
+    with pytest.raises(ConfigError, match=r"mine.yaml: unknown protocol 'generation_4d'. Did you mean generation_3d"):
+        registry.suite(str(path))
+
+
 SUITE = """
 name: mine
 title: Mine
