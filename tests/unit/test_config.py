@@ -88,6 +88,15 @@ def test_seeds_and_budget_and_data(plugin: Path) -> None:
     assert made.workers == 2
 
 
+def test_another_data_set_gets_only_the_options_asked_for(plugin: Path) -> None:
+    free = one(plugin, "data=objects/car").data
+    assert free.prior is not None
+    assert (free.prior.name, free.options["background"]) == ("ring", "random")
+    asked = one(plugin, "data=objects/car", "data.options.prior=wide60", "data.options.background=sky").data
+    assert asked.prior is not None
+    assert (asked.prior.name, asked.options["background"]) == ("wide60", "sky")
+
+
 def test_pictures_of_ones_own(plugin: Path, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -200,5 +209,8 @@ def test_switches_with_declared_values(plugin: Path) -> None:
     card = plugin / "card.yaml"
     card.write_text(card.read_text().replace("switches: [beta]", "switches: {beta: [0.1, 1.0]}"))
     assert len(one(plugin, "tiny_vae.beta=0.1,1.0").choices[0].variants) == 2
+    assert isinstance(one(plugin, "tiny_vae.beta=1").choices[0].variants[0].config["beta"], float)
+    with pytest.raises(ConfigError, match="value for tiny_vae.beta: 'True'"):
+        one(plugin, "tiny_vae.beta=true")
     with pytest.raises(ConfigError, match=r"value for tiny_vae.beta: '0.2'"):
         one(plugin, "tiny_vae.beta=0.2")

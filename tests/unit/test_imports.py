@@ -18,7 +18,15 @@ FILES = {
     for path in sorted((ROOT / top).rglob("*.py"))
 }
 LIGHT = (
-    *("harness.types", "harness.cards", "harness.config", "harness.registry", "harness.codedigest", "harness.cli"),
+    *(
+        "harness.types",
+        "harness.cards",
+        "harness.config",
+        "harness.values",
+        "harness.registry",
+        "harness.codedigest",
+        "harness.cli",
+    ),
     *("harness.console", "harness.store", "harness.running.plan", "harness.running.settings", "harness.priors"),
     "harness.data.catalogue",
 )
