@@ -221,7 +221,8 @@ class Store:
                 picture_files=result["pictures"],
             )
         except (StoreError, KeyError, AttributeError) as error:
-            reason = str(error) if isinstance(error, StoreError) else f"{folder / RESULT} lacks {error}. {_REDO}"
+            problem = error.what if isinstance(error, StoreError) else f"lacks {error}"
+            reason = f"{RESULT} {problem}. {_REDO}"
             return StoredResult(**known, status="corrupt", reason=reason)
 
     def results(self, report: Callable[[StoreError], None] | None = None) -> Iterator[StoredResult]:

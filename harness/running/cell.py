@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.leases import Busy, Lease
@@ -102,10 +103,11 @@ def _work(
     except Busy:
         raise
     except (MissingAsset, Unsupported) as error:
-        ending = {"status": "skipped", "reason": str(error)}
+        ending = {"status": "skipped", "reason": _without_places(str(error), cell, store, settings)}
     except Exception as error:
         code = error.exit_code if isinstance(error, HarnessError) else 1
         reason = str(error) if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
+        reason = _without_places(reason, cell, store, settings)
         ending = {"status": "failed", "reason": reason, "exit_code": code, "stage": stages.stage if stages else "data"}
         _keep_traceback(cell, store)
     try:
@@ -114,6 +116,14 @@ def _work(
         # Nothing can be recorded on a full disk; the outcome still tells, and the next run tries again.
         ending = {"status": "failed", "reason": ending["reason"] or str(error)}
     return ending
+
+
+def _without_places(reason: str, cell: Cell, store: Store, settings: RunSettings) -> str:
+    """The reason without this machine's paths: tables show it, and equal runs in two places give equal bytes."""
+    for name, place in (("store", store.root), ("cache", settings.cache), ("method", Path(cell.source))):
+        if place.is_absolute():
+            reason = reason.replace(str(place), f"<{name}>")
+    return reason
 
 
 def _keep_traceback(cell: Cell, store: Store) -> None:

@@ -160,7 +160,7 @@ class Stages:
         return NonFiniteError(
             f"{error.what}; {diagnosis}",
             where=label(self.cell),
-            remedy=f"Repeat the step with: python -m harness replay {bundle}",
+            remedy="Repeat the step with 'python -m harness replay' on this cell's folder.",
         )
 
     def _upstream(self, key: str) -> Mapping[str, Any]:

@@ -292,6 +292,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(bench: Bench, tmp_path: Pat
         patch.setattr(atomic.os, "fsync", sync)
         outcome = bench.run()
     assert outcome.status == "failed"
+    assert outcome.reason.startswith(f"<store>/{CELL.key}/")
     assert "the disk is full" in outcome.reason
     assert not list(bench.store.folder(CELL.key).rglob("*.tmp"))
     assert bench.run().status == "done"
@@ -307,6 +308,7 @@ def test_nan_leaves_a_bundle_that_repeats_the_step(bench: Bench, tmp_path: Path)
     assert "loss loss is nan at step 17" in outcome.reason
     assert "aten.log" in outcome.reason
     assert "tiny_cells.py" in outcome.reason
+    assert str(bench.folder) not in outcome.reason
     bundle = tmp_path / "sent elsewhere"
     shutil.copytree(bench.file("failure", cell), bundle)
     details = json.loads((bundle / "failure.json").read_text())
