@@ -70,13 +70,15 @@ def test_list_shows_methods_suites_and_protocols(capsys: pytest.CaptureFixture[s
 def test_a_plan_shows_cells_cost_and_state(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main([*words, "suite=3d_aware", "tier=smoke", "seeds=2", f"store={tmp_path}"]) == 0
+    places = [f"store={tmp_path}", f"cache={tmp_path / 'cache'}"]
+    assert cli.main([*words, "suite=3d_aware", "tier=smoke", "seeds=2", *places]) == 0
     shown = capsys.readouterr().out
     assert "hologan" in shown
     assert "to do" in shown
     assert "9 of 9 cells to run" in shown
     assert "expected" in shown
     assert str(tmp_path) in shown
+    assert "before that 200 pictures are built and judges trained on them" in shown
     assert not list(tmp_path.iterdir())
 
 

@@ -210,7 +210,7 @@ def test_switches_with_declared_values(plugin: Path) -> None:
     card.write_text(card.read_text().replace("switches: [beta]", "switches: {beta: [0.1, 1.0]}"))
     assert len(one(plugin, "tiny_vae.beta=0.1,1.0").choices[0].variants) == 2
     assert isinstance(one(plugin, "tiny_vae.beta=1").choices[0].variants[0].config["beta"], float)
-    with pytest.raises(ConfigError, match="value for tiny_vae.beta: 'True'"):
+    with pytest.raises(ConfigError, match=r"value for tiny_vae.beta: 'True'"):
         one(plugin, "tiny_vae.beta=true")
     with pytest.raises(ConfigError, match=r"value for tiny_vae.beta: '0.2'"):
         one(plugin, "tiny_vae.beta=0.2")
