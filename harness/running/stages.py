@@ -160,7 +160,7 @@ class Stages:
         return NonFiniteError(
             f"{error.what}; {diagnosis}",
             where=label(self.cell),
-            remedy="Repeat the step with 'python -m harness replay' on this cell's folder.",
+            remedy=f"Repeat the step with: python -m harness replay {self.cell.key[:12]}",
         )
 
     def _upstream(self, key: str) -> Mapping[str, Any]:
