@@ -10,6 +10,9 @@ from torch import Tensor
 K1, K2 = 0.01, 0.03
 # Pixels per map and block: on a CPU the maps of a block stay in the core's second-level cache.
 BLOCK_ELEMENTS, BLOCK_ELEMENTS_ACCELERATOR = 1 << 15, 1 << 22
+# Channels of up to this many pixels are taken in float64: a flat window far from the mid-range cancels to 3e-5 in
+# float32, which only the average over many windows hides.
+SMALL = 64 * 64
 
 
 def ssim_per_channel(
@@ -18,8 +21,8 @@ def ssim_per_channel(
     """Mean structural similarity (Wang et al. 2004) of channels [M,H,W] over the valid region, float64 [M].
 
     Gaussian window, population variances, data range ``high - low``. The second moments are shift invariant, so values
-    are taken about the mid-range, which keeps float32 round-off near 1e-7; x^2 + y^2 needs one filter, not two. The
-    channels of a block lie innermost, so that every shifted slice is made of long contiguous runs.
+    are taken about the mid-range, which keeps float32 round-off near 1e-7 (3e-5 in flat windows); x^2 + y^2 needs one
+    filter, not two. The channels of a block lie innermost, so that every shifted slice is made of long contiguous runs.
     """
     span, middle = high - low, (high + low) / 2
     c1, c2 = (K1 * span) ** 2, (K2 * span) ** 2
@@ -27,6 +30,8 @@ def ssim_per_channel(
     if elements is None:
         elements = BLOCK_ELEMENTS if x.device.type == "cpu" else BLOCK_ELEMENTS_ACCELERATOR
     _, height, width = x.shape
+    if height * width <= SMALL:
+        x, y = x.double(), y.double()
     means = []
     for a, b in zip(*(m.split(max(1, elements // (height * width))) for m in (x, y)), strict=True):
         maps = torch.empty(4, height, width, len(a), dtype=x.dtype, device=x.device)
