@@ -11,8 +11,8 @@ import functools
 import hashlib
 import os
 import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
@@ -60,24 +60,31 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def configure(device: torch.device, settings: RunSettings) -> None:
-    """Set this process's thread caps, subnormal flushing and determinism, before a cell computes anything.
+@contextmanager
+def configured(device: torch.device, settings: RunSettings) -> Iterator[None]:
+    """Thread caps, subnormal flushing and determinism while a cell computes; the CPU's state is restored afterwards.
 
     On a GPU deterministic kernels are asked for where they exist; the backward pass of grid_sample has none, so that
     equal GPU runs may differ in the last bits. On a CPU every kernel is deterministic for a given number of threads.
     """
-    torch.set_num_threads(settings.threads)
-    threadpool_limits(settings.threads)
-    torch.set_flush_denormal(True)
-    if device.type != "cuda":
-        return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
-    # Filling every new tensor costs bandwidth and only matters for code that reads uninitialised memory.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    torch.backends.cudnn.deterministic = settings.deterministic
-    torch.backends.cudnn.benchmark = not settings.deterministic
-    warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+    if device.type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(settings.deterministic, warn_only=True)
+        # Filling every new tensor costs bandwidth and only matters for code that reads uninitialised memory.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        torch.backends.cudnn.deterministic = settings.deterministic
+        torch.backends.cudnn.benchmark = not settings.deterministic
+        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+    threads = torch.get_num_threads()
+    with threadpool_limits(settings.threads):
+        torch.set_num_threads(settings.threads)
+        torch.set_flush_denormal(True)
+        try:
+            yield
+        finally:
+            # Other code of this process may count on subnormal numbers.
+            torch.set_flush_denormal(False)
+            torch.set_num_threads(threads)
 
 
 def derived_seed(seed: int, purpose: str) -> int:

@@ -38,7 +38,6 @@ class Stages:
         self.stage = "data"
         self.device = devices.resolve_device(settings.device)
         self.precision = devices.resolve_precision(cell.precision, self.device)
-        devices.configure(self.device, settings)
         self.protocol: EvaluationProtocol = sources.protocol(cell.protocol)
         self.dataset = sources.dataset(cell.data, settings.cache, settings.data_workers, self._built)
 
@@ -47,11 +46,12 @@ class Stages:
         name = devices.device_name(self.device)
         environment = provenance.environment(self.cell, self.settings, name, self.precision)
         self.store.write(self.cell.key, "env.json", environment)
-        if self.cell.role == "method":
-            self._fit_unless_sealed()
-        predictions = self._predict_unless_sealed()
-        if self.settings.rerun == "score" or not self._sound("score", self.cell.code, self._inputs("predict")):
-            self._score(predictions)
+        with devices.configured(self.device, self.settings):
+            if self.cell.role == "method":
+                self._fit_unless_sealed()
+            predictions = self._predict_unless_sealed()
+            if self.settings.rerun == "score" or not self._sound("score", self.cell.code, self._inputs("predict")):
+                self._score(predictions)
 
     # ---------------------------------------------------------------------------------------------------- fit
     def _fit_unless_sealed(self) -> None:
