@@ -47,14 +47,14 @@ def _figure(panels: Sequence[tuple[Row, list[tuple[np.ndarray, np.ndarray]]]]) -
     across = min(COLUMNS, len(panels))
     down = -(-len(panels) // across)
     figure = Figure(figsize=(2.6 * across, 2.7 * down), dpi=100, layout="constrained")
-    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat
+    axes = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
     for axis, (row, lines) in zip(axes, panels, strict=False):
         for commanded, curve in lines:
             axis.plot(commanded, curve, marker=".", markersize=3, linewidth=1)
         axis.set_title(f"{row.label}\n{row.budget}".strip(), fontsize=8, parse_math=False)
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=7)
-    for axis in list(axes)[len(panels) :]:
+    for axis in axes[len(panels) :]:
         axis.set_axis_off()
     figure.supxlabel("commanded azimuth (degrees)", fontsize=8)
     figure.supylabel("mean judged azimuth (degrees)", fontsize=8)
