@@ -66,7 +66,8 @@ def test_a_crashing_worker_costs_its_cell_only(tmp_path: Path) -> None:
 def test_ctrl_c_lets_workers_save_and_leaves_none_behind(tmp_path: Path) -> None:
     cell = light_cell(14)
     code = (
-        "import sys\n"
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job of a background shell ignores it
         "from harness.running.executors.local import ProcessPool\n"
         "from harness.running.settings import RunSettings\n"
         "from harness.store import Store\n"
