@@ -14,7 +14,7 @@ import yaml
 from harness.types import ConfigError
 
 TIERS = ("smoke", "micro", "small", "paper")
-CAPABILITIES = ("generates",)
+CAPABILITIES = ("generates", "scores_anomalies")
 RESERVED = frozenset(
     [
         *("suite", "methods", "references", "seeds", "tier", "budget", "device", "precision", "executor", "workers"),

@@ -11,11 +11,12 @@ from typing import Any
 
 from harness.types import ConfigError
 
-GENERATOR = "harness.data.objects"
-"""The procedural generator; folders of pictures are digested by content instead."""
+GENERATORS = {"defects": "harness.data.defects"}
+OBJECTS = "harness.data.objects"
+"""The procedural generator of each family, objects where none is named; folders of pictures are digested by content."""
 
 _METRICS = ("harness.metrics",)
-_SHARED = ("methods.blocks", "harness.cameras", "harness.priors")
+_SHARED = ("methods.blocks", "harness.cameras", "harness.priors", "harness.backbones")
 FOLLOWED: dict[str, tuple[str, ...]] = {
     "method": _SHARED,
     "methods.blocks": _SHARED,
@@ -23,20 +24,21 @@ FOLLOWED: dict[str, tuple[str, ...]] = {
     "harness.data": ("harness.data",),
     "suites.protocols": ("suites.protocols", "harness.judges", "harness.cameras", *_METRICS),
     "harness.judges": ("harness.judges", *_METRICS),
+    "harness.backbones": ("harness.backbones",),
     "harness.metrics": _METRICS,
 }
 """Which imports of a package belong to a result that uses it."""
 
 
-def code_digest(root: Path, folder: Path | None, protocol: str) -> str:
-    """SHA-256 over the method's folder and the blocks it imports transitively, the data generator, and the protocol
-    with its metrics and judges.
+def code_digest(root: Path, folder: Path | None, protocol: str, family: str = "") -> str:
+    """SHA-256 over the method's folder and the blocks it imports transitively, the generator of the data's ``family``,
+    and the protocol with its metrics and judges.
 
     ``root`` holds the packages; ``folder`` None leaves out the method (reference rows), an empty ``protocol`` leaves
     out the evaluation. Stable across Python versions, paths and machines.
     """
     files = {f"method/{path.name}": path for path in sorted(folder.glob("*.py"))} if folder else {}
-    pending = [GENERATOR, *([f"suites.protocols.{protocol}"] if protocol else [])]
+    pending = [GENERATORS.get(family, OBJECTS), *([f"suites.protocols.{protocol}"] if protocol else [])]
     for source in files.values():
         pending += _followed("method", imports(source))
     seen: set[str] = set()

@@ -215,9 +215,9 @@ def protocol(name: str) -> types.ModuleType:
     return importlib.import_module(f"suites.protocols.{name}")
 
 
-def code_digest(method: str, protocol: str) -> str:
-    """Digest of the code that can change a result: the method's folder and the blocks it imports, the data generator
-    and the protocol (empty: of training alone). ``method`` is a name, a folder, or a reference row such as
-    ``floor:noise`` (no folder)."""
+def code_digest(method: str, protocol: str, family: str = "") -> str:
+    """Digest of the code that can change a result: the method's folder and the blocks it imports, the generator of the
+    data's family and the protocol (empty: of training alone). ``method`` is a name, a folder, or a reference row such
+    as ``floor:noise`` (no folder)."""
     folder = None if method.partition(":")[0] in ("floor", "oracle") else find(method).folder
-    return codedigest.code_digest(ROOT, folder, protocol)
+    return codedigest.code_digest(ROOT, folder, protocol, family)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
@@ -130,6 +131,15 @@ class Renders:
     mask: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class AnomalyMaps:
+    """What an anomaly detector returns: ``scores`` float32 [N] of whole images and ``maps`` float32 [N,H,W] at image
+    resolution, raw, both higher where more anomalous."""
+
+    scores: Tensor
+    maps: Tensor
+
+
 # ---------------------------------------------------------------------------------------------------- data
 @dataclass(frozen=True)
 class DataSpec:
@@ -179,6 +189,7 @@ class Context:
     the loop. ``autocast()`` is a context manager: bf16 where ``precision`` resolved to it, otherwise nothing.
     ``sample_cameras(n, generator, prior=None)`` draws from the data's pose prior (or the given one) and returns
     ``Cameras`` on ``device``. ``upstream`` maps the roles of the card's ``needs`` to state dicts of trained methods.
+    ``assets`` is the folder where built networks and published weights are kept.
     """
 
     device: torch.device
@@ -190,16 +201,22 @@ class Context:
     autocast: Callable[[], AbstractContextManager[Any]]
     sample_cameras: Callable[..., Cameras]
     upstream: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    assets: Path = Path()
 
 
 @runtime_checkable
 class Method(Protocol):
     """One published method: knows one training step, owns its networks and optimisers.
 
-    ``config`` supports attribute and item access. ``batch["image"]`` is float32 [B,3,H,W] in [-1,1]. ``train_step``
-    steps its own optimisers and returns detached scalar tensors for the log. State dicts nest mappings and sequences of
-    tensors, numbers, strings, booleans and None. A method may also have ``averages``: a sequence of
-    ``methods.blocks.ema.Ema`` that the loop updates after every step.
+    ``config`` supports attribute and item access. ``batch["image"]`` is float32 [B,3,H,W] in [-1,1], ``batch["index"]``
+    int64 [B] names the rows of the training split, further fields of the protocol's training view stand beside them.
+    ``train_step`` steps its own optimisers and returns detached scalar tensors for the log. State dicts nest mappings
+    and sequences of tensors, numbers, strings, booleans and None.
+
+    A method may also have ``averages``: a sequence of ``methods.blocks.ema.Ema`` that the loop updates after every
+    step; ``prepare(samples)``: called before the first step, and again on every resume, with the arrays of the whole
+    training split (for caches and closed-form fits, a deterministic function of its input);
+    ``batch_groups``: the name of an integer field, such as ``category``, of which every batch shall hold one value.
     """
 
     stages: ClassVar[tuple[Stage, ...]]
@@ -220,6 +237,28 @@ class Generates(Protocol):
     def latents(self, n: int, generator: torch.Generator) -> Tensor: ...
 
     def sample(self, latents: Tensor, cameras: Cameras | None) -> Renders: ...
+
+
+@runtime_checkable
+class ScoresAnomalies(Protocol):
+    """Can tell how anomalous an image and each of its pixels is.
+
+    ``images`` are float32 [N,3,H,W] in [-1,1]; ``categories`` int64 [N] are given only to a method that is ``separate``
+    (one model per category): a unified one never sees a label.
+    """
+
+    separate: bool
+
+    def anomaly(self, images: Tensor, categories: Tensor | None) -> AnomalyMaps: ...
+
+
+@runtime_checkable
+class ReconstructsFeatures(Protocol):
+    """Detects by rebuilding frozen features [N,C,h,w]; what it rebuilds of a defect shows whether it copies."""
+
+    def features(self, images: Tensor) -> Tensor: ...
+
+    def reconstruct(self, features: Tensor, categories: Tensor | None) -> Tensor: ...
 
 
 # ----------------------------------------------------------------------------------------- cells and results

@@ -1,8 +1,8 @@
-"""Batches for the training loop, drawn from images that live on the training device."""
+"""Batches for the training loop, drawn from samples that live on the training device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ class ResidentBatches:
     """Endless shuffled batches of images held as bytes on ``device``.
 
     Every epoch is one permutation drawn from ``generator`` (on the CPU); a batch may span two epochs, so that every
-    image is used equally often. ``images``: uint8 [N,H,W,3]. State dicts resume at the exact batch.
+    image is used equally often. ``images``: uint8 [N,H,W,3]; ``labels``: further integer fields [N] by name. With
+    ``groups`` [N] batch t holds samples of one group only, the (t mod K)-th of the K values that occur, and every group
+    has epochs of its own. State dicts resume at the exact batch.
     """
 
     def __init__(
@@ -27,6 +29,9 @@ class ResidentBatches:
         generator: torch.Generator,
         device: torch.device | str = "cpu",
         channels_last: bool = False,
+        *,
+        labels: Mapping[str, NDArray[Any]] | None = None,
+        groups: NDArray[Any] | None = None,
     ) -> None:
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
             raise DataError(
@@ -38,40 +43,77 @@ class ResidentBatches:
             raise DataError(f"batch size {batch_size} is below 1", where="ResidentBatches")
         self.batch_size, self.generator, self.channels_last = batch_size, generator, channels_last
         self._images = torch.from_numpy(np.array(images)).to(device)
-        self._order = torch.empty(0, dtype=torch.int64)
-        self._position = 0
+        self._labels = {name: _integers(name, values, len(images), device) for name, values in (labels or {}).items()}
+        members = [np.arange(len(images))]
+        if groups is not None:
+            members = [np.flatnonzero(groups == value) for value in np.unique(groups)]
+        self._epochs = [_Epochs(torch.from_numpy(rows)) for rows in members]
+        self._turn = 0
 
     def __len__(self) -> int:
         return len(self._images)
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch: ``image`` float32 [B,3,H,W] in [-1, 1]."""
-        index = self._draw()
-        pixels = self._images.index_select(0, index.to(self._images.device)).permute(0, 3, 1, 2)
+        """The next batch: ``image`` float32 [B,3,H,W] in [-1, 1], ``index`` int64 [B] and the labels int64 [B]."""
+        index = self._epochs[self._turn].draw(self.batch_size, self.generator).to(self._images.device)
+        self._turn = (self._turn + 1) % len(self._epochs)
+        pixels = self._images.index_select(0, index).permute(0, 3, 1, 2)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return {"image": pixels.to(torch.float32, memory_format=layout).div_(127.5).sub_(1.0)}
-
-    def _draw(self) -> Tensor:
-        pieces, wanted = [], self.batch_size
-        while wanted:
-            if self._position == len(self._order):
-                self._order, self._position = torch.randperm(len(self._images), generator=self.generator), 0
-            piece = self._order[self._position : self._position + wanted]
-            self._position += len(piece)
-            wanted -= len(piece)
-            pieces.append(piece)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        image = pixels.to(torch.float32, memory_format=layout).div_(127.5).sub_(1.0)
+        return {"image": image, "index": index, **{name: values[index] for name, values in self._labels.items()}}
 
     def state_dict(self) -> dict[str, Any]:
-        """Position in the epoch, its order and the generator's state."""
-        return {"order": self._order.clone(), "position": self._position, "generator": self.generator.get_state()}
+        """Position in every group's epoch, its order, whose turn it is and the generator's state."""
+        return {
+            "orders": [epochs.order.clone() for epochs in self._epochs],
+            "positions": [epochs.position for epochs in self._epochs],
+            "turn": self._turn,
+            "generator": self.generator.get_state(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue exactly where ``state`` was taken; raises DataError if it belongs to a set of another size."""
-        order = torch.as_tensor(state["order"], dtype=torch.int64)
-        if len(order) not in (0, len(self._images)):
+        orders = [torch.as_tensor(order, dtype=torch.int64) for order in state["orders"]]
+        sizes, known = [len(order) for order in orders], [len(epochs.rows) for epochs in self._epochs]
+        if len(sizes) != len(known) or any(size not in (0, own) for size, own in zip(sizes, known, strict=False)):
             raise DataError(
-                f"the state belongs to {len(order)} images, not {len(self._images)}", where="ResidentBatches"
+                f"the state belongs to groups of {_listed(sizes)} images, not {_listed(known)}", where="ResidentBatches"
             )
-        self._order, self._position = order.clone(), int(state["position"])
+        for epochs, order, position in zip(self._epochs, orders, state["positions"], strict=True):
+            epochs.order, epochs.position = order.clone(), int(position)
+        self._turn = int(state["turn"])
         self.generator.set_state(state["generator"].cpu())
+
+
+class _Epochs:
+    """Endless permutations of some rows."""
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+        self.order = torch.empty(0, dtype=torch.int64)
+        self.position = 0
+
+    def draw(self, wanted: int, generator: torch.Generator) -> Tensor:
+        pieces = []
+        while wanted:
+            if self.position == len(self.order):
+                self.order, self.position = torch.randperm(len(self.rows), generator=generator), 0
+            piece = self.order[self.position : self.position + wanted]
+            self.position += len(piece)
+            wanted -= len(piece)
+            pieces.append(piece)
+        return self.rows[pieces[0] if len(pieces) == 1 else torch.cat(pieces)]
+
+
+def _integers(name: str, values: NDArray[Any], n: int, device: torch.device | str) -> Tensor:
+    if values.shape != (n,) or values.dtype.kind not in "iu":
+        raise DataError(
+            f"field {name} is {values.dtype} {list(values.shape)}",
+            where="ResidentBatches",
+            remedy=f"Expected integers [{n}], one per image.",
+        )
+    return torch.from_numpy(values.astype(np.int64)).to(device)
+
+
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))

@@ -13,6 +13,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -20,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from harness.cameras import sample_cameras
 from harness.running import hardware
-from harness.running.settings import RunSettings
+from harness.running.settings import RunSettings, default_cache
 from harness.types import Cameras, Cell, ConfigError, Context, DataError, PosePrior
 
 Precision = Literal["fp32", "bf16"]
@@ -105,8 +106,10 @@ def make_context(
     purpose: str,
     total_steps: int,
     upstream: Mapping[str, Mapping[str, Any]] | None = None,
+    assets: Path | None = None,
 ) -> Context:
-    """What a method of this cell is lent on ``device``; ``purpose`` (train or predict) seeds its generator."""
+    """What a method of this cell is lent on ``device``; ``purpose`` (train or predict) seeds its generator, ``assets``
+    is the folder of built networks (None: that of this machine)."""
     precision = resolve_precision(cell.precision, device)
     mixed = functools.partial(torch.autocast, device.type, dtype=torch.bfloat16)
     return Context(
@@ -119,6 +122,7 @@ def make_context(
         autocast=mixed if precision == "bf16" else nullcontext,
         sample_cameras=functools.partial(_sample, cell.data.prior, cell.data.name, device),
         upstream=upstream or {},
+        assets=assets or default_cache(),
     )
 
 

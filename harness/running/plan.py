@@ -52,7 +52,7 @@ def cells(config: RunConfig) -> tuple[Cell, ...]:
 
     Reference rows have one seed and no budget, so that runs of any budget share them.
     """
-    code = registry.code_digest("floor:", config.suite.protocol)
+    code = registry.code_digest("floor:", config.suite.protocol, config.data.family)
     reference = replace(_cell(config), budget=Budget("none", 0), precision="auto", code=code)
     ordered = [replace(reference, method=name) for name in config.references]
     trained: dict[str, tuple[Variant, ...]] = {choice.entry.name: choice.variants for choice in config.choices}
@@ -123,7 +123,7 @@ def _method_cells(
     template = replace(
         _cell(config),
         method=entry.name,
-        code=registry.code_digest(str(entry.folder), config.suite.protocol),
+        code=registry.code_digest(str(entry.folder), config.suite.protocol, config.data.family),
         source=str(entry.folder),
     )
     for variant in choice.variants:

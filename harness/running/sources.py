@@ -20,6 +20,10 @@ class EvaluationProtocol(Protocol):
 
     ``REQUIRES`` names the capabilities a method must have, ``TRAIN`` the split and the fields that training may see.
     ``predict`` returns arrays that are stored (images uint8, depths float32); ``score`` sees those arrays only.
+
+    A protocol may also have ``probe(model, dataset, settings, context) -> Mapping[str, float]``: measured at the
+    settings' number of ``probes`` along every training, without touching it; ``score`` finds the curves among the
+    predictions as ``probe_step``, ``probe_<name>`` and, from the training log, ``probe_<loss>``.
     """
 
     REQUIRES: tuple[str, ...]
@@ -79,4 +83,4 @@ class Registered:
         """Digest of the code that training depends on: not the protocol's, so that its repair costs no training."""
         from harness import registry
 
-        return registry.code_digest(cell.source or cell.method, "") if cell.code else ""
+        return registry.code_digest(cell.source or cell.method, "", cell.data.family) if cell.code else ""

@@ -14,15 +14,25 @@ import numpy as np
 import torch
 
 from harness.leases import Busy, Lease
-from harness.running import checkpoint, devices, forensics, provenance, training
+from harness.running import checkpoint, devices, forensics, probes, provenance, training
 from harness.running.cell import label
 from harness.running.settings import Observer, Progress, RunSettings
 from harness.running.sources import EvaluationProtocol, Sources
-from harness.running.trainlog import StepNotFinite, TrainLog
+from harness.running.trainlog import StepNotFinite, TrainLog, records
 from harness.store import CHECKPOINT, RESULT, TRAIN_LOG, StageName, Store, from_json, load_array, to_number
-from harness.types import Cell, Generates, Method, NonFiniteError, Scores, StoreError, Unsupported
+from harness.types import (
+    Cell,
+    Context,
+    Generates,
+    Method,
+    NonFiniteError,
+    Scores,
+    ScoresAnomalies,
+    StoreError,
+    Unsupported,
+)
 
-CAPABILITIES: Mapping[str, type] = {"generates": Generates}
+CAPABILITIES: Mapping[str, type] = {"generates": Generates, "scores_anomalies": ScoresAnomalies}
 Arrays = Mapping[str, np.ndarray]
 MODEL = "model.json"
 
@@ -70,7 +80,8 @@ class Stages:
     def _require_capabilities(self) -> None:
         kind = self.sources.method(self.cell)
         for name in self.protocol.REQUIRES:
-            asked = [member for member in vars(CAPABILITIES[name]) if not member.startswith("_")]
+            members = vars(CAPABILITIES[name]).items()
+            asked = [member for member, value in members if callable(value) and not member.startswith("_")]
             missing = [member for member in asked if not callable(getattr(kind, member, None))]
             if missing:
                 raise Unsupported(
@@ -85,13 +96,25 @@ class Stages:
         kind = self.sources.method(cell)
         plan = training.cell_schedule(cell, kind)
         upstream = {role: self._upstream(key) for role, key in cell.upstream.items()}
-        images = self.dataset.split(split).view(fields)["image"]
+        view = self.dataset.split(split).view(fields)
+        labels = {name: view[name] for name in fields if name != "image"}
 
         def make() -> training.Trainer:
-            context = devices.make_context(cell, self.device, "train", plan.steps, upstream)
+            context = devices.make_context(cell, self.device, "train", plan.steps, upstream, settings.cache)
+            method = training.build_method(cell, kind, context)
+            training.prepare(method, view)
+            groups = labels.get(getattr(method, "batch_groups", ""))
             order = devices.generator(cell.seed, "data")
-            batches = ResidentBatches(images, context.batch_size, order, self.device, settings.channels_last)
-            return training.Trainer(training.build_method(cell, kind, context), batches, context, plan)
+            batches = ResidentBatches(
+                view["image"],
+                context.batch_size,
+                order,
+                self.device,
+                settings.channels_last,
+                labels=labels,
+                groups=groups,
+            )
+            return training.Trainer(method, batches, context, plan, self._probe(context))
 
         path = store.folder(cell.key) / CHECKPOINT
         trainer = make()
@@ -124,7 +147,8 @@ class Stages:
             )
         except StepNotFinite as error:
             raise self._explained(error, make, path) from error
-        store.write(cell.key, MODEL, {"params": training.parameter_count(trainer.method), "steps": plan.steps})
+        facts = {"params": training.parameter_count(trainer.method), "steps": plan.steps}
+        store.write(cell.key, MODEL, {**facts, "probes": trainer.probes})
         self._seal("fit", (CHECKPOINT, MODEL), inputs, code)
         self._cost(
             "fit",
@@ -134,6 +158,13 @@ class Stages:
             images=plan.steps * trainer.context.batch_size,
             gpu_peak_bytes=torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0,
         )
+
+    def _probe(self, context: Context) -> probes.Probe | None:
+        """What the protocol measures along the training, at ``probes`` evenly spaced steps of the settings."""
+        count, measure = int(self.cell.settings.get("probes", 0)), getattr(self.protocol, "probe", None)
+        if measure is None or count < 1:
+            return None
+        return probes.Probe(count, lambda method: measure(method, self.dataset, self.cell.settings, context))
 
     def _resumable(self, path: Path, origin: Mapping[str, str]) -> dict[str, Any] | None:
         """The state of an interrupted training of the same code, data and kind of device, if there is one."""
@@ -192,6 +223,8 @@ class Stages:
         if cell.role == "method":
             model, context = self._trained()
             predictions = self.protocol.predict(model, self.dataset, cell.settings, context)
+            folder = store.folder(cell.key)
+            predictions |= probes.curves(from_json(folder / MODEL).get("probes", []), records(folder / TRAIN_LOG))
         else:
             predictions = self.protocol.predict_reference(cell.method, self.dataset, cell.settings, cell.seed)
         self._cost("predict", **_spent(started))
@@ -211,7 +244,7 @@ class Stages:
         kind = self.sources.method(cell)
         plan = training.cell_schedule(cell, kind)
         upstream = {role: self._upstream(key) for role, key in cell.upstream.items()}
-        context = devices.make_context(cell, self.device, "predict", plan.steps, upstream)
+        context = devices.make_context(cell, self.device, "predict", plan.steps, upstream, self.settings.cache)
         model = training.build_method(cell, kind, context)
         training.enter_stages(model, plan, plan.steps)
         model.load_state_dict(self._upstream(cell.key))
@@ -243,7 +276,7 @@ class Stages:
         facts: dict[str, Any] = {"precision": self.precision, "device": devices.device_name(self.device)}
         facts["data"] = self.dataset.split(self.protocol.TRAIN[0]).digest
         if cell.role == "method":
-            facts |= from_json(self.store.folder(cell.key) / MODEL)
+            facts |= {name: v for name, v in from_json(self.store.folder(cell.key) / MODEL).items() if name != "probes"}
             facts |= {"batch_size": devices.batch_size(cell), "checkpoint": self._inputs("fit")[CHECKPOINT]}
         return {
             "key": cell.key,

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from harness.running.devices import batch_size, derived_seed
+from harness.running.probes import Probe
 from harness.running.trainlog import TrainLog
+from harness.store import to_number
 from harness.types import Batch, Cell, ConfigError, Context, Method, Stage
 
 LOG_RECORDS, SHORTEST_INTERVAL, LONGEST_INTERVAL = 100, 10, 50
@@ -122,11 +125,22 @@ def enter_stages(method: Method, plan: Schedule, step: int) -> None:
                 begin(stage)
 
 
-class Trainer:
-    """A training between two steps: method, batches, randomness and the number of steps done."""
+def prepare(method: Method, samples: Mapping[str, np.ndarray]) -> None:
+    """Show a method that asks for it (``prepare(samples)``) the whole training split."""
+    show = getattr(method, "prepare", None)
+    if show is not None:
+        show(samples)
 
-    def __init__(self, method: Method, batches: Batches, context: Context, plan: Schedule) -> None:
+
+class Trainer:
+    """A training between two steps: method, batches, randomness and the number of steps done; ``probes`` is what the
+    probe has measured so far, each with its ``step``."""
+
+    def __init__(
+        self, method: Method, batches: Batches, context: Context, plan: Schedule, probe: Probe | None = None
+    ) -> None:
         self.method, self.batches, self.context, self.schedule = method, batches, context, plan
+        self.probe, self.probes = probe, list[dict[str, Any]]()
         self.step = 0
         self._starts: dict[int, list[Stage]] = {}
         if hasattr(method, "begin_stage"):
@@ -150,11 +164,18 @@ class Trainer:
         self.step += 1
         return losses
 
+    def observe(self) -> None:
+        """Measure with the probe where it is due after the last step."""
+        if self.probe is not None and self.probe.due(self.step, self.schedule.steps):
+            measured = {name: to_number(value) for name, value in self.probe.measure(self.method).items()}
+            self.probes.append({"step": self.step, **measured})
+
     def state_dict(self) -> dict[str, Any]:
         """Everything the next step depends on; tensors are live ones, not copies."""
         cuda = self.context.device.type == "cuda"
         return {
             "step": self.step,
+            "probes": list(self.probes),
             "method": self.method.state_dict(),
             "batches": self.batches.state_dict(),
             "generator": self.context.generator.get_state(),
@@ -172,7 +193,7 @@ class Trainer:
         torch.set_rng_state(state["torch"])
         if state["cuda"] is not None and self.context.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda"], self.context.device)
-        self.step = state["step"]
+        self.step, self.probes = state["step"], list(state["probes"])
 
 
 def train(
@@ -196,6 +217,7 @@ def train(
     with Interruption() as interruption:
         while trainer.step < total:
             log.add(trainer.advance())
+            trainer.observe()
             step = trainer.step
             if step % every == 0 or step == total:
                 means = log.write(step, trainer.schedule.stage(step - 1).name, gradient_norms(trainer.method))

@@ -67,11 +67,11 @@ def test_a_state_is_not_changed_by_later_batches() -> None:
     batches = ResidentBatches(numbered(5), 2, generator())
     batches.next()
     state = batches.state_dict()
-    before = state["order"].clone(), state["position"], state["generator"].clone()
+    before = state["orders"][0].clone(), state["positions"][0], state["generator"].clone()
     for _ in range(9):
         batches.next()
-    assert torch.equal(before[0], state["order"])
-    assert before[1] == state["position"]
+    assert torch.equal(before[0], state["orders"][0])
+    assert before[1] == state["positions"][0]
     assert torch.equal(before[2], state["generator"])
 
 
@@ -88,3 +88,37 @@ def test_a_state_of_another_set_is_refused() -> None:
     batches.next()
     with pytest.raises(DataError, match="5 images, not 6"):
         ResidentBatches(numbered(6), 2, generator()).load_state_dict(batches.state_dict())
+
+
+def test_rows_and_labels_belong_to_the_images() -> None:
+    labels = {"category": np.arange(10, dtype=np.uint8) % 3}
+    batch = ResidentBatches(numbered(10), 7, generator(), labels=labels).next()
+    assert batch["index"].tolist() == numbers(batch)
+    assert batch["category"].tolist() == [row % 3 for row in numbers(batch)]
+
+
+def test_groups_take_turns_and_each_has_its_own_epochs() -> None:
+    groups = np.array([4, 4, 7, 4, 7, 9])
+    batches = ResidentBatches(numbered(6), 2, generator(), groups=groups)
+    drawn = [numbers(batches.next()) for _ in range(9)]
+    assert [{int(groups[row]) for row in rows} for rows in drawn] == [{4}, {7}, {9}] * 3
+    assert sorted([*drawn[0], *drawn[3], *drawn[6]]) == [0, 0, 1, 1, 3, 3]
+    assert [sorted(rows) for rows in drawn[1::3]] == [[2, 4]] * 3
+
+
+def test_grouped_batches_resume_at_the_exact_batch() -> None:
+    groups = np.array([0, 1, 0, 1, 0, 1, 1])
+    batches = ResidentBatches(numbered(7), 2, generator(), groups=groups)
+    for _ in range(3):
+        batches.next()
+    resumed = ResidentBatches(numbered(7), 2, generator(5), groups=groups)
+    resumed.load_state_dict(batches.state_dict())
+    assert [numbers(resumed.next()) for _ in range(6)] == [numbers(batches.next()) for _ in range(6)]
+    with pytest.raises(DataError, match="not 7"):
+        ResidentBatches(numbered(7), 2, generator()).load_state_dict(batches.state_dict())
+
+
+@pytest.mark.parametrize("values", [np.zeros(3, np.int32), np.zeros(5, np.float32)])
+def test_labels_of_another_shape_or_type_are_refused(values: np.ndarray) -> None:
+    with pytest.raises(DataError, match="category"):
+        ResidentBatches(numbered(5), 2, generator(), labels={"category": values})
