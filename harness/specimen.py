@@ -1,0 +1,162 @@
+"""A method under examination: what the conformance checks hand on, and the made-up samples they use.
+
+Everything happens at the smoke preset, on the CPU; no data set is built.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.data import catalogue
+from harness.registry import MethodEntry
+from harness.types import Budget, Cell
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from harness.types import Context, DataSpec
+
+CATEGORIES = 2
+SPLIT = 12
+"""Images of the made-up training split, an equal share per category."""
+
+
+class Nonconforming(Exception):
+    """A check failed; the text says what was expected and what was found."""
+
+
+@dataclass
+class Specimen:
+    """What the checks hand on to one another."""
+
+    folder: str
+    entry: MethodEntry | None = None
+    made: type[Any] | None = None
+    preset: dict[str, Any] = field(default_factory=dict)
+    model: Any = None
+    context: Any = None
+
+    @property
+    def found(self) -> MethodEntry:
+        """The entry that the first check found."""
+        assert self.entry is not None
+        return self.entry
+
+    def can(self, capability: str) -> bool:
+        """Whether the card claims a capability."""
+        return capability in self.found.card.capabilities
+
+
+def data_of(state: Specimen) -> DataSpec:
+    """The kind of samples a method of these capabilities is trained on."""
+    if state.can("scores_anomalies"):
+        return catalogue.spec("defects", tier="smoke", categories=CATEGORIES)
+    return catalogue.spec("objects/head", tier="smoke", prior="wide60", background="sky")
+
+
+def cell_of(state: Specimen) -> Cell:
+    """A cell of the smoke preset."""
+    budget = Budget("check", 100 * state.preset["batch_size"])
+    return Cell(
+        "check", "check", state.found.name, "smoke", 0, budget, data_of(state), config=state.preset, precision="fp32"
+    )
+
+
+def build(state: Specimen, *, prepared: bool = True) -> tuple[Any, Context]:
+    """A fresh method and its context, the same every time; ``prepared`` shows it the training split if it asks."""
+    import torch
+
+    from harness.running import devices, training
+
+    assert state.made is not None
+    cell = cell_of(state)
+    context = devices.make_context(cell, torch.device("cpu"), "train", total_steps=100)
+    model = training.build_method(cell, state.made, context)
+    if prepared:
+        training.prepare(model, samples(state))
+    training.enter_stages(model, training.cell_schedule(cell, state.made), 0)
+    return model, context
+
+
+def pictures(state: Specimen, n: int, seed: int = 1) -> torch.Tensor:
+    """Smooth random pictures float32 [N,3,H,W] in [-1,1], so that a network has something to see."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(n, 3, 4, 4, generator=generator) * 2 - 1
+    size = data_of(state).resolution
+    return torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+
+
+def samples(state: Specimen) -> dict[str, np.ndarray]:
+    """A made-up training split: image uint8 [N,H,W,3] and category int32 [N]."""
+    import numpy as np
+
+    images = (pictures(state, SPLIT) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1)
+    return {"image": images.contiguous().numpy(), "category": np.arange(SPLIT, dtype=np.int32) % CATEGORIES}
+
+
+def batch(state: Specimen, model: Any, step: int) -> dict[str, torch.Tensor]:
+    """A batch of the made-up split, as the loop would hand it to ``model``."""
+    import torch
+
+    split = samples(state)
+    rows = torch.arange(state.preset["batch_size"]) % SPLIT
+    if getattr(model, "batch_groups", ""):
+        rows = (rows * CATEGORIES + step % CATEGORIES) % SPLIT
+    image = torch.from_numpy(split["image"])[rows].permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return {"image": image, "index": rows, "category": torch.from_numpy(split["category"])[rows].long()}
+
+
+def train(state: Specimen, model: Any, steps: int) -> dict[str, float]:
+    """Losses of the last of some training steps. Raises Nonconforming for losses of the wrong kind."""
+    import torch
+
+    losses: dict[str, float] = {}
+    for step in range(steps):
+        logged = model.train_step(batch(state, model, step), step)
+        if not isinstance(logged, Mapping) or not logged:
+            raise Nonconforming("train_step must return a mapping of names to scalar tensors")
+        for name, value in logged.items():
+            if not isinstance(value, torch.Tensor) or value.ndim or value.requires_grad:
+                raise Nonconforming(f"train_step: {name} must be a detached scalar tensor")
+            losses[name] = float(value)
+            if not math.isfinite(losses[name]):
+                raise Nonconforming(f"train_step: {name} is {losses[name]}")
+        for average in getattr(model, "averages", ()):
+            average.update(step)
+    return losses
+
+
+def tensors(state: Any) -> list[torch.Tensor]:
+    """Every tensor of a nested state, in order."""
+    import torch
+
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if isinstance(state, Mapping):
+        return [tensor for value in state.values() for tensor in tensors(value)]
+    if isinstance(state, (list, tuple)):
+        return [tensor for value in state for tensor in tensors(value)]
+    return []
+
+
+@contextmanager
+def own_randomness(where: str) -> Iterator[None]:
+    """Raise Nonconforming where the block draws from torch's or numpy's global generator."""
+    import numpy as np
+    import torch
+
+    def states() -> tuple[bytes, Any]:
+        legacy: Any = np.random.get_state()  # noqa: NPY002 - the very generator that must stay untouched
+        return torch.get_rng_state().numpy().tobytes(), (legacy[1].tobytes(), legacy[2])
+
+    before = states()
+    yield
+    if states() != before:
+        raise Nonconforming(f"{where} draws from a global random generator; use the generator it is given")
