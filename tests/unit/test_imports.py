@@ -81,7 +81,11 @@ NEIGHBOURS: dict[str, tuple[str, ...]] = {
     "harness.metrics": GEOMETRY,
     "harness.data": (*GEOMETRY, *FILES_AND_DIGESTS, "harness.metrics.errors"),
     "harness.judges": (*GEOMETRY, *FILES_AND_DIGESTS, "harness.data", "harness.metrics"),
-    "methods": (*GEOMETRY, "harness.metrics"),
+    "harness.backbones": (
+        *("harness.types", "harness.atomic", "harness.leases", "harness.codedigest"),
+        *("harness.metrics.weights", "harness.metrics.products"),
+    ),
+    "methods": (*GEOMETRY, "harness.metrics", "harness.backbones"),
     "suites": (*GEOMETRY, "harness.metrics", "harness.data", "harness.judges"),
 }
 
