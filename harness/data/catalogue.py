@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from harness.data import anomaly_folders
 from harness.data.layouts import LAYOUTS
 from harness.data.objects import CLASSES
 from harness.data.pictures import FILTERS, folder_digest
@@ -17,7 +18,10 @@ VERSION = "1"  # of the procedural family: raise it when a recipe changes the pi
 LIGHTS = ("camera", "world", "albedo")
 BACKGROUNDS = ("random", "sky")
 DEFAULT_PRIORS = {"head": "wide60", "creature": "wide60", "car": "ring", "chair": "ring"}
-NAMES = (*(f"objects/{name}" for name in CLASSES), *(f"folder/{name}" for name in LAYOUTS))
+NAMES = (
+    *(f"objects/{name}" for name in CLASSES),
+    *(f"folder/{name}" for name in (*LAYOUTS, *anomaly_folders.OPTIONS)),
+)
 OBJECT_OPTIONS = ("light", "background", "views")
 
 Option = str | int | float | bool
@@ -39,13 +43,21 @@ def spec(
     ``objects/<class>``: options are ``light`` (camera, world, albedo), ``background`` (random, sky) and ``views`` per
     identity of ``multiview``; ``splits`` replaces the number of rows of some splits. ``folder/<layout>`` reads the
     images below ``root``: options are ``crop`` (side of the centre crop in pixels, 0 = largest), ``filter`` (box,
-    bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits. ``prior`` is a
-    pose prior or its name. Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
+    bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits.
+    ``folder/mvtec`` and ``folder/cifar10``: see ``anomaly_folders.spec``.
+    ``prior`` is a pose prior or its name.
+    Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
     family, _, kind = name.partition("/")
     _known("data set", name, NAMES)
     _known("tier", tier, TIERS)
     chosen = prior if prior is None or isinstance(prior, PosePrior) else named_prior(prior)
+    if family == "folder" and kind in anomaly_folders.OPTIONS:
+        if splits:
+            raise ConfigError("its splits are taken whole", where=name, remedy="Leave out splits=.")
+        return anomaly_folders.spec(
+            kind, tier=tier, resolution=resolution, prior=chosen, seed=seed, root=root, options=options
+        )
     side = resolution or RESOLUTIONS[tier]
     if side not in (16, 32, 64, 128, 256):
         raise ConfigError(f"resolution {side} is not supported", where=name, remedy="Use 16, 32, 64, 128 or 256.")

@@ -50,6 +50,10 @@ class Source(Protocol):
 
 def open_source(spec: DataSpec) -> Source:
     """The source of ``spec``'s family."""
+    if spec.name in ("folder/mvtec", "folder/cifar10"):
+        from harness.data import anomaly_folders
+
+        return anomaly_folders.open_source(spec)
     if spec.family == "folder":
         from harness.data.folders_source import FoldersSource
 
