@@ -58,6 +58,10 @@ def open_source(spec: DataSpec) -> Source:
         from harness.data.folders_source import FoldersSource
 
         return FoldersSource(spec)
+    if spec.family == "defects":
+        from harness.data.defects_source import DefectsSource
+
+        return DefectsSource(spec)
     from harness.data.objects_source import ObjectsSource
 
     return ObjectsSource(spec)
