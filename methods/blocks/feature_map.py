@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -55,17 +56,13 @@ class FeatureMap:
         o = self.options = parse_options(FeatureOptions, config, "features")
         if o.grid < 1:
             raise ConfigError(f"{o.grid} is below 1", where="features.grid")
-        self.backbone = open_backbone(o.backbone, context.assets, device=context.device)
-        depth = len(self.backbone.channels)
-        if not o.stages or not set(o.stages) <= set(range(1, depth + 1)) or len(set(o.stages)) < len(o.stages):
-            raise ConfigError(
-                f"{list(o.stages)} are not different stages of {o.backbone}",
-                where="features.stages",
-                remedy=f"Choose from 1 to {depth}.",
-            )
+        if not o.stages or o.stages[0] < 1 or any(a >= b for a, b in pairwise(o.stages)):
+            raise ConfigError(f"{list(o.stages)} are not ascending stages from 1 on", where="features.stages")
+        places = [stage - 1 for stage in o.stages]
+        self.backbone = open_backbone(o.backbone, context.assets, device=context.device, stages=places)
         self.device = context.device
         self.grid = o.grid
-        self.channels = sum(self.backbone.channels[stage - 1] for stage in o.stages)
+        self.channels = sum(self.backbone.channels)
         self.mean = torch.zeros(self.channels, 1, 1, device=self.device)
         self.spread = torch.ones(self.channels, 1, 1, device=self.device)
 
@@ -75,8 +72,7 @@ class FeatureMap:
 
     def _raw(self, images: Tensor) -> Tensor:
         o, maps = self.options, self.backbone.stages(images.to(self.device))
-        chosen = [maps[stage - 1] for stage in o.stages]
-        return torch.cat([resize(F.relu(m) if o.rectify else m, o.grid, o.pool) for m in chosen], dim=1)
+        return torch.cat([resize(F.relu(m) if o.rectify else m, o.grid, o.pool) for m in maps], dim=1)
 
     @torch.no_grad()
     def fit(self, images: NDArray[np.uint8]) -> Tensor:
