@@ -107,7 +107,7 @@ def draw_pose(category: Category, generator: np.random.Generator) -> Pose:
 
 
 def draw_light(generator: np.random.Generator) -> Light:
-    """A random light: its side, its strength (sd 3 %) and its tint (sd 1.5 % per channel)."""
-    normal = generator.normal(size=5)
-    gain = (1 + 0.03 * normal[1]) * (1 + 0.015 * normal[2:])
-    return Light(float(0.8 + 0.12 * normal[0]), gain.astype(np.float32))
+    """A random light: side (sd 0.12), strength (sd 3 %), tint (sd 1.5 % per channel), slope (sd 5 % per unit), haze."""
+    side, gain, red, green, blue, *slope, haze = generator.normal(size=8).tolist()
+    tint = (1 + 0.03 * gain) * (1 + 0.015 * np.array([red, green, blue], np.float32))
+    return Light(0.8 + 0.12 * side, tint, (0.05 * slope[0], 0.05 * slope[1]), 0.02 * abs(haze))

@@ -31,10 +31,13 @@ class Relief:
 
 @dataclass(frozen=True)
 class Light:
-    """Where the light stands (``azimuth`` in radians from the upper left corner's side) and its colour [3]."""
+    """One distant lamp at the upper left: ``azimuth`` in radians from the left, ``colour`` [3]; its strength changes by
+    ``slope`` per unit of x and y, and ``haze`` is added everywhere."""
 
     azimuth: float
     colour: Float
+    slope: tuple[float, float]
+    haze: float
 
     @property
     def direction(self) -> tuple[float, float, float]:
@@ -96,7 +99,9 @@ def lit(relief: Relief, light: Light) -> Float:
     half = np.sqrt((1 + lz) / 2)  # cosine between the halfway vector and the vertical
     shine = np.maximum((1 + lz) - lx * dx - ly * dy, 0) * (length / float(2 * half))
     picture = relief.albedo * (AMBIENT + DIFFUSE * lambert) + relief.gloss * shine**SHINE
-    return np.asarray(picture * light.colour[:, None, None], np.float32)
+    line = np.linspace(-1, 1, relief.height.shape[-1], dtype=np.float32)
+    strength = 1 + light.slope[0] * line + light.slope[1] * line[:, None]
+    return np.asarray(picture * (light.colour[:, None, None] * strength) + light.haze, np.float32)
 
 
 def picture(relief: Relief, light: Light, factor: int) -> Float:
