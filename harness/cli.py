@@ -24,6 +24,7 @@ Start here:
   {p} run suite=3d_aware tier=smoke      one minute, to see that everything works
   {p} run suite=3d_aware                 the default comparison, one seed
   {p} leaderboard suite=3d_aware         the table of everything finished
+  {p} claims suite=3d_aware              which of the papers' claims hold
 """
 
 
@@ -138,6 +139,19 @@ def _leaderboard(argv: list[str]) -> int:
     return leaderboard(arguments.words)
 
 
+def _claims(argv: list[str]) -> int:
+    parser = _parser(
+        "claims",
+        "Judge the papers' claims from everything finished: claims.csv and claims.md, verdicts by paired seeds.",
+        example=f"  {PROGRAM} claims\n  {PROGRAM} claims suite=3d_aware tier=micro out=DIR\n"
+        f"  {PROGRAM} claims suite=3d_aware kept=results   with the archived results of that folder beside yours",
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import claims
+
+    return claims(arguments.words)
+
+
 def _list(argv: list[str]) -> int:
     parser = _parser("list", "List methods, suites and protocols.", words="methods|suites|protocols")
     arguments = parser.parse_intermixed_args(argv)
@@ -149,10 +163,11 @@ def _list(argv: list[str]) -> int:
 def _data(argv: list[str]) -> int:
     parser = _parser(
         "data",
-        "Build, verify or preview the samples of a suite; the keys are those of 'run'.",
-        words="build|verify|preview key=value",
+        "Build, verify or preview the samples of a suite, or export them to folders; the keys are those of 'run'.",
+        words="build|verify|preview|export key=value",
         example=f"  {PROGRAM} data build suite=3d_aware workers=2\n"
-        f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png",
+        f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png\n"
+        f"  {PROGRAM} data export suite=anomaly out=DIR   train and test as folders of images in MVTec-AD's layout",
     )
     parser.add_argument("--full", action="store_true", help="verify: also render anew and compare")
     arguments = parser.parse_intermixed_args(argv)
@@ -169,12 +184,25 @@ def _check(argv: list[str]) -> int:
     return report(arguments.words)
 
 
+_SCORE_EXAMPLES = """  {p} score generation real=DIR fake=DIR features=pixels
+  {p} score anomaly maps=DIR root=DIR size=256 smoothing=4 out=DIR
+
+keys of anomaly:
+  maps=DIR            CATEGORY/test/DEFECT/NAME.npy (or .tif, .tiff) for every test image, 'test' may be left out
+  root=DIR            images and masks in MVTec-AD's layout; only=first+second keeps some categories
+  size=PIXELS         side at which maps (bilinear) and masks (nearest) meet; default: each mask's own size
+  smoothing=0         standard deviation of a Gaussian over the maps, in pixels at that size
+  connectivity=8      8 4: neighbours that join a region
+  score=max           max pooled_max mean topk std: how a map becomes the image's score
+  out=DIR             scores.csv and scores.json"""
+
+
 def _score(argv: list[str]) -> int:
     parser = _parser(
         "score",
-        "Score samples you already have, without training.",
-        words="generation key=value",
-        example=f"  {PROGRAM} score generation real=DIR fake=DIR features=pixels",
+        "Score samples or anomaly maps you already have, without training.",
+        words="generation|anomaly key=value",
+        example=_SCORE_EXAMPLES.format(p=PROGRAM),
     )
     arguments = parser.parse_intermixed_args(argv)
     from harness.verbs import score
@@ -199,9 +227,10 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("train and score a suite, then write its leaderboard", _run),
     "plan": ("the cells of a run and their cost, without running", _plan),
     "leaderboard": ("write and show the tables of everything finished", _leaderboard),
+    "claims": ("judge the papers' claims from everything finished", _claims),
     "list": ("methods, suites and protocols", _list),
-    "data": ("build, verify or preview the samples of a suite", _data),
+    "data": ("build, verify, preview or export the samples of a suite", _data),
     "check": ("conformance tests for a method folder of your own", _check),
-    "score": ("score samples you already have", _score),
+    "score": ("score samples or anomaly maps you already have", _score),
     "replay": ("repeat the failing step of a failed cell", _replay),
 }

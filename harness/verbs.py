@@ -44,6 +44,28 @@ def leaderboard(words: Sequence[str]) -> int:
     return 0
 
 
+def claims(words: Sequence[str]) -> int:
+    """Judge the claims of a suite, or of every suite that states some, from everything in the store."""
+    from harness.config import default_store
+    from harness.store import Store
+    from harness.tables import claim_files, ledger
+
+    given = _plain(words, ("suite", "tier", "store", "out", "kept"), "claims")
+    tier = given.get("tier")
+    if tier is not None and tier not in TIERS:
+        raise unknown("value for tier:", tier, TIERS, "command line")
+    store = Store(_place(given, "store", default_store()))
+    out = _place(given, "out", store.root / "tables")
+    kept = _place(given, "kept", out) if "kept" in given else None
+    for name in [given["suite"]] if "suite" in given else claim_files.claimed_suites():
+        suite = registry.suite(name)
+        for judged_tier, verdicts in ledger.write(store, suite, out, tier, kept).items():
+            table = columns(ledger.CONSOLE, ledger.console_rows(verdicts))
+            folder = out / judged_tier / suite.name
+            print(f"{suite.name}, tier {judged_tier}\n\n{table}\n\n{folder / 'claims.csv'}\n{folder / 'claims.md'}\n")
+    return 0
+
+
 def listing(words: Sequence[str]) -> int:
     """Print methods, suites and protocols, or those kinds that were named."""
     kinds: dict[str, Callable[[], str]] = {"methods": _methods, "suites": _suites, "protocols": _protocols}
@@ -55,11 +77,12 @@ def listing(words: Sequence[str]) -> int:
 
 
 def data(words: Sequence[str], full: bool = False) -> int:
-    """Build, verify or preview the data set that ``run`` would use with the same words."""
+    """Build, verify, preview or export the data set that ``run`` would use with the same words."""
     actions: dict[str, Callable[[RunConfig, Path | None, bool], int]] = {
         "build": _build,
         "verify": _verify,
         "preview": _preview,
+        "export": _export,
     }
     if not words or words[0] not in actions:
         raise unknown("action", words[0] if words else "", actions, "data")
@@ -71,18 +94,25 @@ def data(words: Sequence[str], full: bool = False) -> int:
 
 
 def score(words: Sequence[str]) -> int:
-    """Score two folders of pictures against one another."""
-    if not words or words[0] != "generation":
-        raise unknown("kind of score", words[0] if words else "", ("generation",), "score")
-    given = _plain(
-        words[1:], ("real", "fake", "features", "resize", "resolution", "weights", "out"), "score generation"
-    )
-    for name in ("real", "fake"):
-        _needed(given, name, (), "score generation")
-    from harness import scoring
+    """Score samples or score maps that somebody already has."""
+    kinds: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
+        "generation": (("real", "fake"), ("features", "resize", "resolution", "weights", "out")),
+        "anomaly": (("maps", "root"), ("size", "smoothing", "connectivity", "score", "only", "out")),
+    }
+    if not words or words[0] not in kinds:
+        raise unknown("kind of score", words[0] if words else "", kinds, "score")
+    kind = words[0]
+    folders, keys = kinds[kind]
+    given = _plain(words[1:], (*folders, *keys), f"score {kind}")
+    first, second = (Path(_needed(given, name, (), f"score {kind}")).expanduser() for name in folders)
+    rest = {name: value for name, value in given.items() if name not in folders}
+    if kind == "generation":
+        from harness import scoring
 
-    real, fake = (Path(given.pop(name)).expanduser() for name in ("real", "fake"))
-    return scoring.generation(real, fake, **given)
+        return scoring.generation(first, second, **rest)
+    from harness import anomaly_scoring
+
+    return anomaly_scoring.run(first, second, **rest)
 
 
 def replay(words: Sequence[str]) -> int:
@@ -152,6 +182,8 @@ def _build(made: RunConfig, out: Path | None, full: bool) -> int:
     dataset = cache.build(made.data, made.run.cache, workers=made.workers, progress=progress)
     for split in dataset.opened:
         print(f"{split}: {dataset.split(split).digest[:16]}")
+    for note in dict.fromkeys(note for split in dataset.opened for note in dataset.split(split).index.get("notes", ())):
+        print(f"note: {note}")
     print(f"{made.data.name} ({made.tier}) is in {made.run.cache}")
     return 0
 
@@ -174,6 +206,17 @@ def _preview(made: RunConfig, out: Path | None, full: bool) -> int:
     path = out or Path(f"{made.data.name.replace('/', '_')}_{made.tier}.png")
     write_sheet(made.data, path)
     print(path)
+    return 0
+
+
+def _export(made: RunConfig, out: Path | None, full: bool) -> int:
+    from harness.data import cache, mvtec_export
+
+    if out is None:
+        raise ConfigError("out=... is missing", where="data export", remedy="Name the folder to write: out=DIR.")
+    dataset = cache.open_dataset(made.data, made.run.cache, workers=made.workers)
+    count = mvtec_export.export(dataset, out)
+    print(f"{count} images of {made.data.name} ({made.tier}) are in {out}; read them with data=folder/mvtec root={out}")
     return 0
 
 

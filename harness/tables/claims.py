@@ -1,0 +1,299 @@
+"""From stored results and claims to verdicts.
+
+The rule, fixed before any run:
+
+- SUPPORTED: the mean of the paired differences is at least the smallest effect that matters, and the exact one-sided
+  sign-flip test rejects "no effect" at 0.05 (the interval lies above 0);
+- REFUTED: the same test, turned round, rejects the smallest effect that matters (the interval lies below it);
+- INCONCLUSIVE: neither; or fewer than 5 pairs, another budget than the claim's, a tier without verdicts;
+- UNTESTED: a row is missing, or the claim says why it cannot be tested.
+
+A claim against several controls is SUPPORTED only against each, and REFUTED by any; its p is the largest. Seeds pair
+only within one data set, one setting of the protocol, one budget and one precision. Holm's adjustment runs over all
+claims of the ledger that may reach a verdict; it stands beside every verdict and changes none, because with 5 seeds no
+p is below 1/32 and no claim out of two or more could ever pass it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from harness.store import StoredResult
+from harness.tables import stats
+from harness.tables.claim_files import Claim, Term, canonical
+from harness.tables.rows import UNFINISHED
+
+Word = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED"]
+_PRECEDENCE: tuple[Word, ...] = ("REFUTED", "UNTESTED", "INCONCLUSIVE", "SUPPORTED")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Treatment against one control: ``differences`` of the paired ``seeds``, positive in the claimed direction."""
+
+    control: str
+    seeds: tuple[int, ...]
+    differences: tuple[float, ...]
+    effect: float
+    deviation: float
+    interval: tuple[float, float]
+    coverage: float
+    bootstrap: tuple[float, float]
+    p: float
+    p_two_sided: float
+    detectable: float
+    needed: int | None
+    verdict: Word
+    reason: str
+    unpaired: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim on one data set; ``judged`` tells whether it could reach a verdict and counts for Holm.
+
+    ``stale`` maps a row to its seeds that older code computed.
+    """
+
+    claim: Claim
+    tier: str
+    data: str
+    data_digest: str
+    budget: str
+    images: int
+    comparisons: tuple[Comparison, ...]
+    verdict: Word
+    reason: str
+    judged: bool = False
+    p: float = math.nan
+    holm: float = math.nan
+    stale: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+Seeds = Mapping[int, StoredResult]
+
+
+@dataclass(frozen=True)
+class _Arena:
+    """What may be compared: rows by label, of one data set and setting, and of one budget and precision if trained."""
+
+    data: str
+    digest: str
+    options: Mapping[str, Any]
+    budget: str
+    images: int
+    rows: Mapping[str, Seeds]
+
+
+def judge(
+    claims: Sequence[Claim],
+    results: Iterable[StoredResult],
+    tier: str,
+    stale: Callable[[StoredResult], bool] = lambda result: False,
+) -> list[Verdict]:
+    """A verdict per claim (and per data set, where its rows stand on several) from the results of one tier.
+
+    The order of ``results`` does not matter; a finished and fresh one wins where two claim one seed.
+    """
+    ended = [r for r in results if r.cell.tier == tier and r.status not in UNFINISHED]
+    arenas = _arenas(sorted(ended, key=lambda r: (r.status == "done", not stale(r), r.key)))
+    verdicts = [verdict for claim in claims for verdict in _verdicts(claim, arenas, tier, stale)]
+    judged = [verdict.p if verdict.judged else math.nan for verdict in verdicts]
+    return [replace(v, holm=adjusted) for v, adjusted in zip(verdicts, stats.holm(judged), strict=True)]
+
+
+def decide(differences: Sequence[float], smallest: float) -> tuple[Word, str]:
+    """The rule above for one comparison: the verdict and why."""
+    if len(differences) < stats.FEWEST_PAIRS:
+        return "INCONCLUSIVE", f"{len(differences)} paired seeds, a verdict needs {stats.FEWEST_PAIRS}"
+    if max(differences) - min(differences) <= 1e-12 * max(map(abs, differences)):
+        return "INCONCLUSIVE", "all differences are equal: the seeds replicate nothing"
+    effect, _ = stats.mean_and_deviation(differences)
+    p, _ = stats.sign_flip(differences)
+    _, high, _ = stats.sign_flip_interval(differences)
+    if p <= stats.ALPHA and effect >= smallest:
+        return "SUPPORTED", "the effect is large enough and the seeds agree"
+    if high < 0:
+        return "REFUTED", "the effect goes the other way"
+    if high < smallest:
+        return "REFUTED", "an effect of the smallest size that matters is ruled out"
+    if p <= stats.ALPHA:
+        return "INCONCLUSIVE", "there is an effect, on average smaller than what matters; more is not ruled out"
+    if effect >= smallest:
+        return "INCONCLUSIVE", "large enough on average, but the seeds disagree"
+    return "INCONCLUSIVE", "neither no effect nor one that matters is ruled out"
+
+
+# ------------------------------------------------------------------------------------------------------- arenas
+def _arenas(results: Sequence[StoredResult]) -> list[_Arena]:
+    trained: dict[tuple[Any, ...], dict[str, dict[int, StoredResult]]] = defaultdict(lambda: defaultdict(dict))
+    fixed: dict[tuple[Any, ...], dict[str, dict[int, StoredResult]]] = defaultdict(lambda: defaultdict(dict))
+    cells = {}
+    for result in results:
+        cell = result.cell
+        table = (cell.data.recipe_digest, cell.protocol, tuple(sorted((k, str(v)) for k, v in cell.settings.items())))
+        run = (*table, cell.budget.name, cell.budget.images, cell.precision)
+        cells[run] = cell
+        rows = trained[run] if cell.role == "method" else fixed[table]
+        rows[canonical(cell.variant)][cell.seed] = result
+    return [
+        _Arena(
+            data=f"{cells[run].data.name} {cells[run].data.resolution} px",
+            digest=cells[run].data.recipe_digest,
+            options={"name": cells[run].data.name, **cells[run].data.options},
+            budget=cells[run].budget.name,
+            images=cells[run].budget.images,
+            rows={**fixed[run[:3]], **rows},
+        )
+        for run, rows in sorted(trained.items())
+    ]
+
+
+def _verdicts(
+    claim: Claim, arenas: Sequence[_Arena], tier: str, stale: Callable[[StoredResult], bool]
+) -> list[Verdict]:
+    if claim.untestable:
+        return [_untested(claim, tier, f"not testable here: {claim.untestable}")]
+    fitting = [a for a in arenas if all(a.options.get(key) == value for key, value in claim.data.items())]
+    if not fitting:
+        wanted = ", ".join(f"{key}={value}" for key, value in sorted(claim.data.items()))
+        return [_untested(claim, tier, f"no finished rows{f' on data with {wanted}' if wanted else ''}")]
+    complete = [arena for arena in fitting if not _missing(claim, arena)]
+    if not complete:
+        arena = min(fitting, key=lambda a: (len(_missing(claim, a)), a.budget != claim.budget, -a.images, a.digest))
+        where = f" (budget {arena.budget})" if arena.budget != claim.budget else ""
+        return [_untested(claim, tier, f"not run: {', '.join(_missing(claim, arena))}{where}")]
+    best: dict[str, Verdict] = {}
+    for verdict in (_verdict(claim, arena, tier, stale) for arena in complete):
+        known = best.get(verdict.data_digest)
+        if known is None or _weight(verdict) > _weight(known):
+            best[verdict.data_digest] = verdict
+    return sorted(best.values(), key=lambda v: (v.data, v.data_digest))
+
+
+def _missing(claim: Claim, arena: _Arena) -> list[str]:
+    needed = [label for term in (claim.treatment, *claim.controls) for label in term.rows]
+    return [
+        label
+        for label in dict.fromkeys(needed)
+        if not any(r.status == "done" for r in arena.rows.get(label, {}).values())
+    ]
+
+
+def _weight(verdict: Verdict) -> tuple[bool, int, int]:
+    """Of several budgets on one data set the claim's own counts, then the one with most pairs."""
+    pairs = min(len(c.seeds) for c in verdict.comparisons)
+    return verdict.budget == verdict.claim.budget and pairs > 0, pairs, verdict.images
+
+
+def _untested(claim: Claim, tier: str, reason: str) -> Verdict:
+    return Verdict(claim, tier, "", "", "", 0, (), "UNTESTED", reason)
+
+
+# ------------------------------------------------------------------------------------------------------ verdicts
+def _verdict(claim: Claim, arena: _Arena, tier: str, stale: Callable[[StoredResult], bool]) -> Verdict:
+    barred = ""
+    if arena.budget != claim.budget:
+        barred = f"budget {arena.budget}: verdicts come only from budget {claim.budget}"
+    elif tier not in claim.tiers:
+        barred = f"tier {tier}: this claim gets verdicts at {', '.join(claim.tiers)}"
+    comparisons = tuple(_compare(claim, control, arena, barred) for control in claim.controls)
+    words = [comparison.verdict for comparison in comparisons]
+    word = next(candidate for candidate in _PRECEDENCE if candidate in words)
+    reasons = dict.fromkeys(_because(c, comparisons) for c in comparisons if c.verdict == word)
+    labels = dict.fromkeys(label for term in (claim.treatment, *claim.controls) for label in term.rows)
+    judged = not barred and all(len(c.differences) >= stats.FEWEST_PAIRS for c in comparisons)
+    old = {
+        label: tuple(s for s, r in sorted(arena.rows[label].items()) if r.status == "done" and stale(r))
+        for label in labels
+    }
+    return Verdict(
+        claim,
+        tier,
+        arena.data,
+        arena.digest,
+        arena.budget,
+        arena.images,
+        comparisons,
+        word,
+        "; ".join(reasons),
+        judged,
+        max((c.p for c in comparisons), default=math.nan),
+        stale={label: seeds for label, seeds in old.items() if seeds},
+    )
+
+
+def _because(comparison: Comparison, comparisons: Sequence[Comparison]) -> str:
+    return comparison.reason if len(comparisons) == 1 else f"against {comparison.control}: {comparison.reason}"
+
+
+def _compare(claim: Claim, control: Term, arena: _Arena, barred: str) -> Comparison:
+    sign = 1.0 if claim.direction == "higher" else -1.0
+    seeds = sorted(
+        {s for term in (claim.treatment, control) for label in term.rows for s in _own_seeds(arena.rows[label])}
+    )
+    differences, unpaired = {}, {}
+    for seed in seeds:
+        treated, controlled = (_value(term, claim.metric, seed, arena) for term in (claim.treatment, control))
+        gaps = [side for side in (treated, controlled) if isinstance(side, str)]
+        if isinstance(treated, float) and isinstance(controlled, float):
+            differences[seed] = sign * (treated - controlled)
+        else:
+            unpaired[seed] = "; ".join(dict.fromkeys(gaps))
+    values = tuple(differences.values())
+    effect, deviation = stats.mean_and_deviation(values)
+    low, high, coverage = stats.sign_flip_interval(values)
+    p, p_two_sided = stats.sign_flip(values)
+    verdict, reason = decide(values, claim.smallest_effect)
+    if barred:
+        verdict, reason = "INCONCLUSIVE", barred
+    return Comparison(
+        control=str(control),
+        seeds=tuple(differences),
+        differences=values,
+        effect=effect,
+        deviation=deviation,
+        interval=(low, high),
+        coverage=coverage,
+        bootstrap=stats.studentised_bootstrap(values),
+        p=p,
+        p_two_sided=p_two_sided,
+        detectable=stats.minimum_detectable_effect(len(values), deviation),
+        needed=stats.seeds_to_decide(effect, deviation, claim.smallest_effect),
+        verdict=verdict,
+        reason=reason,
+        unpaired=unpaired,
+    )
+
+
+def _own_seeds(row: Seeds) -> list[int]:
+    """Seeds that call for a partner; a reference that was scored once stands beside every seed instead."""
+    return [] if _is_fixed(row) else list(row)
+
+
+def _is_fixed(row: Seeds) -> bool:
+    return len(row) == 1 and all(result.cell.role != "method" for result in row.values())
+
+
+def _value(term: Term, metric: str, seed: int, arena: _Arena) -> float | str:
+    """The term's value at a seed, or why there is none."""
+    if term.constant is not None:
+        return term.constant
+    values = []
+    for label in term.rows:
+        row = arena.rows[label]
+        result = next(iter(row.values())) if _is_fixed(row) else row.get(seed)
+        if result is None:
+            return f"{label} was not run"
+        if result.status != "done":
+            return f"{label} {result.status}"
+        value = result.metrics.get(metric)
+        if value is None or not math.isfinite(value):
+            why = result.notes.get(metric)
+            return f"{label} has no {metric}{f' ({why})' if why else ''}"
+        values.append(value)
+    return float(values[0] - sum(values[1:]))

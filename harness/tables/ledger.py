@@ -1,0 +1,242 @@
+"""Verdicts as files: claims.csv (a line per comparison) and claims.md (the ledger that people read).
+
+Same results and claims, same bytes: nothing here depends on time, order or this machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.atomic import write_bytes
+from harness.cards import Suite
+from harness.store import Store
+from harness.tables import archive, stats
+from harness.tables.claim_files import Claim, read_claims
+from harness.tables.claims import Comparison, Verdict, judge
+from harness.tables.columns import style
+from harness.tables.leaderboard import is_stale
+from harness.tables.text import cell, code, count, csv_bytes, fixed, markdown_table, number
+
+FIELDS = (
+    "suite", "tier", "data", "budget", "budget_images", "claim", "text", "source", "metric", "direction", "treatment",
+    "control", "smallest_effect", "unit", "test", "n_pairs", "seeds", "differences", "effect", "std", "ci_lo", "ci_hi",
+    "ci_coverage", "boot_lo", "boot_hi", "p", "p_two_sided", "claim_p", "claim_holm", "passes_holm", "mde",
+    "seeds_to_decide", "comparison", "verdict", "reason", "unpaired", "stale", "data_digest", "claim_digest",
+)  # fmt: skip
+CONSOLE = ("claim", "verdict", "effect", "p", "Holm", "seeds", "why")
+WORDS = ("SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED")
+
+
+def write(
+    store: Store, suite: Suite, out: Path, tier: str | None = None, kept: Path | None = None
+) -> dict[str, list[Verdict]]:
+    """Judge the claims of a suite and write claims.csv and claims.md to ``out``/<tier>/<suite>/; verdicts by tier.
+
+    Reads the store and, where ``kept`` is given, the archives below that folder. Without any result the ledger of the
+    suite's own tier says that nothing was tested. Raises ConfigError for claims and StoreError for files.
+    """
+    claims, about = read_claims(suite)
+    known = archive.merged(store.results(), kept, suite.name) if kept else store.results()
+    results = [result for result in known if result.cell.suite == suite.name]
+    tiers: list[str] = [tier] if tier else sorted({result.cell.tier for result in results}) or [suite.tier]
+    judged = {name: judge(claims, results, name, is_stale) for name in tiers}
+    for name, verdicts in judged.items():
+        folder = out / name / suite.name
+        write_bytes(folder / "claims.csv", table(verdicts))
+        write_bytes(folder / "claims.md", page(verdicts, about).encode())
+    return judged
+
+
+def console_rows(verdicts: Sequence[Verdict]) -> list[list[str]]:
+    """Claim, verdict, effect with interval, p, Holm's p, pairs and why, as plain text."""
+    lines = []
+    for verdict in verdicts:
+        _, _, word, effect, _, p, holm, pairs = (part.replace("\\", "") for part in _summary(verdict))
+        lines.append([verdict.claim.id, word, effect, p, holm, pairs, verdict.reason])
+    return lines
+
+
+# ---------------------------------------------------------------------------------------------------- claims.csv
+def table(verdicts: Sequence[Verdict]) -> bytes:
+    """One line per claim, data set and control; figures are empty where nothing was compared."""
+    return csv_bytes(FIELDS, [line for verdict in verdicts for line in _lines(verdict)])
+
+
+def _lines(verdict: Verdict) -> list[list[str]]:
+    claim = verdict.claim
+    head = [claim.suite, verdict.tier, verdict.data, verdict.budget, str(verdict.images or ""), claim.id, claim.text]
+    head += [claim.source, claim.metric, claim.direction if claim.metric else "", str(claim.treatment)]
+    test = [number(claim.smallest_effect) if claim.metric else "", claim.unit, claim.test if claim.metric else ""]
+    stale = "; ".join(f"{label}: {_seeds(seeds)}" for label, seeds in verdict.stale.items())
+    tail = [stale, verdict.data_digest[:12], claim.digest]
+    if not verdict.comparisons:
+        controls = " and ".join(map(str, claim.controls))
+        blank = [""] * (FIELDS.index("verdict") - FIELDS.index("n_pairs"))
+        return [[*head, controls, *test, *blank, verdict.verdict, verdict.reason, "", *tail]]
+    whole = [number(verdict.p), number(verdict.holm), _passes(verdict)]
+    lines = []
+    for c in verdict.comparisons:
+        alone = [_finite(c.detectable), str(c.needed or ""), c.verdict]
+        ending = [verdict.verdict, verdict.reason, _gaps(c), *tail]
+        lines.append([*head, c.control, *test, *_figures(c), *whole, *alone, *ending])
+    return lines
+
+
+def _figures(c: Comparison) -> list[str]:
+    spans = [_finite(x) for x in (*c.interval, c.coverage if math.isfinite(c.interval[0]) else math.nan, *c.bootstrap)]
+    differences = " ".join(map(number, c.differences))
+    shown = [number(c.effect), number(c.deviation), *spans, number(c.p), number(c.p_two_sided)]
+    return [str(len(c.seeds)), _seeds(c.seeds), f"[{differences}]", *shown]
+
+
+# ----------------------------------------------------------------------------------------------------- claims.md
+def page(verdicts: Sequence[Verdict], about: str = "") -> str:
+    """The ledger of one suite and tier: the rule, one line per claim, then each claim with its differences."""
+    first = verdicts[0]
+    parts = [f"# Claims of suite {cell(first.claim.suite)}, tier {cell(first.tier)}\n", _preface(verdicts)]
+    parts += [f"**About these claims.** {cell(about)}\n"] if about else []
+    header = ["claim", "what it says", "verdict", "effect", "matters from", "p", "Holm", "seeds"]
+    parts.append(markdown_table(header, [_summary(verdict) for verdict in verdicts]))
+    parts += [_section(verdict) for verdict in verdicts]
+    return "\n".join(parts)
+
+
+def _preface(verdicts: Sequence[Verdict]) -> str:
+    counts = Counter[str](verdict.verdict for verdict in verdicts)
+    told = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
+    judged = [verdict for verdict in verdicts if verdict.judged]
+    pairs = min((len(c.seeds) for verdict in judged for c in verdict.comparisons), default=stats.FEWEST_PAIRS)
+    enough = math.ceil(math.log2(max(len(judged), 1) / stats.ALPHA))
+    lines = [
+        f"{told}. A verdict is about this implementation, these data and this budget, not about the paper's own "
+        "numbers. INCONCLUSIVE and REFUTED are results.",
+        "**How it is decided.** Differences are paired by seed and positive in the claimed direction. SUPPORTED: their "
+        "mean is at least the smallest effect that matters, and the exact one-sided sign-flip test rejects no effect "
+        f"at {stats.ALPHA}. REFUTED: the same test rejects the smallest effect that matters. INCONCLUSIVE: neither; "
+        f"also fewer than {stats.FEWEST_PAIRS} pairs, or another budget than the claim's. UNTESTED: a row is missing. "
+        "In brackets the effects that the test does not reject (with 5 seeds: the smallest and the largest difference, "
+        "coverage 0.94). A claim against several controls must hold against each; the line shows the weakest.",
+        f"**Many claims.** Holm's column adjusts p for the {len(judged)} claims judged here and changes no verdict: "
+        f"with {pairs} seeds no p is below 1/{2**pairs}, and only from {enough} seeds on could a claim pass it at all. "
+        "SUPPORTED\\* is supported by its own test alone. Were every effect zero, the rule would still support up to "
+        f"{fixed(stats.ALPHA * len(judged), 1)} of them by chance.",
+    ]
+    return "\n\n".join(lines) + "\n"
+
+
+def _summary(verdict: Verdict) -> list[str]:
+    claim = verdict.claim
+    name = cell(claim.id) + (" (stale)" if verdict.stale else "")
+    if not verdict.comparisons:
+        return [name, cell(claim.text), verdict.verdict, "", "", "", "", ""]
+    weakest = max(verdict.comparisons, key=lambda c: (c.p, -c.effect))
+    return [
+        name,
+        cell(claim.text),
+        _word(verdict),
+        _effect(weakest, claim),
+        f"{claim.smallest_effect:g}",
+        _p(verdict.p),
+        _p(verdict.holm),
+        str(min(len(c.seeds) for c in verdict.comparisons)),
+    ]
+
+
+def _section(verdict: Verdict) -> str:
+    claim = verdict.claim
+    lines = [f"## {cell(claim.id)}: {_word(verdict)}\n", f"{cell(claim.text)}\n"]
+    facts = [f"Why: {cell(verdict.reason)}.", f"Source: {cell(claim.source)}."]
+    if claim.metric:
+        controls = " and than ".join(cell(str(control)) for control in claim.controls)
+        facts.append(
+            f"Compared: {code(claim.metric)} of {cell(str(claim.treatment))}, {claim.direction} than {controls}."
+        )
+        unit = cell(claim.unit)
+        facts.append(f"Smallest effect that matters: {claim.smallest_effect:g} ({unit}), fixed in the claim's file.")
+    if verdict.comparisons:
+        images = f"budget {verdict.budget}, {count(verdict.images)} images"
+        facts.append(f"On: {cell(verdict.data)} (recipe {code(verdict.data_digest[:12])}), {images}.")
+    gaps = [(c.control, _gaps(c)) for c in verdict.comparisons if c.unpaired]
+    facts += [f"Seeds without a pair against {cell(control)}: {cell(text)}." for control, text in gaps]
+    stale = verdict.stale.items()
+    facts += [f"Stale (the code has changed since): {cell(row)}, seeds {_seeds(seeds)}." for row, seeds in stale]
+    if claim.note:
+        facts.append(f"Note: {cell(claim.note)}")
+    facts.append(f"Claim: {code(claim.digest)}")
+    if verdict.comparisons:
+        lines += [_numbers(verdict), _differences(verdict)]
+    return "\n".join(lines) + "\n" + "".join(f"- {fact}\n" for fact in facts)
+
+
+def _numbers(verdict: Verdict) -> str:
+    header = ["against", "effect", "bootstrap-t", "p one-sided", "two-sided", "could find", "seeds to decide", "alone"]
+    claim = verdict.claim
+    lines = []
+    for c in verdict.comparisons:
+        tested = [_effect(c, claim), _span(c.bootstrap, claim), _p(c.p), _p(c.p_two_sided)]
+        lines.append([cell(c.control), *tested, _digits(c.detectable, claim), _needed(c), c.verdict])
+    return markdown_table(header, lines)
+
+
+def _differences(verdict: Verdict) -> str:
+    seeds = sorted({seed for c in verdict.comparisons for seed in c.seeds})
+    header = ["difference by seed", *map(str, seeds), "std"]
+    lines = []
+    for c in verdict.comparisons:
+        known = dict(zip(c.seeds, c.differences, strict=True))
+        shown = [_digits(known[seed], verdict.claim) if seed in known else "" for seed in seeds]
+        lines.append([cell(c.control), *shown, _digits(c.deviation, verdict.claim)])
+    return markdown_table(header, lines)
+
+
+# --------------------------------------------------------------------------------------------------------- words
+def _word(verdict: Verdict) -> str:
+    return f"{verdict.verdict}\\*" if _passes(verdict) == "no" else verdict.verdict
+
+
+def _passes(verdict: Verdict) -> str:
+    """Whether a supported claim is so after Holm's adjustment too."""
+    if verdict.verdict != "SUPPORTED":
+        return ""
+    return "yes" if verdict.holm <= stats.ALPHA else "no"
+
+
+def _needed(c: Comparison) -> str:
+    if c.verdict in ("SUPPORTED", "REFUTED"):
+        return "decided"
+    if not math.isfinite(c.deviation):
+        return "n/a"
+    return f"about {c.needed}" if c.needed else f"over {stats.MOST_SEEDS}"
+
+
+def _effect(c: Comparison, claim: Claim) -> str:
+    return f"{_digits(c.effect, claim)} {_span(c.interval, claim)}".rstrip()
+
+
+def _span(span: tuple[float, float], claim: Claim) -> str:
+    return "" if any(map(math.isnan, span)) else f"\\[{_digits(span[0], claim)}, {_digits(span[1], claim)}\\]"
+
+
+def _digits(value: float, claim: Claim) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    return fixed(value, max(style(claim.metric).digits, 3))
+
+
+def _p(value: float) -> str:
+    return "" if math.isnan(value) else fixed(value, 3)
+
+
+def _finite(value: float) -> str:
+    return number(value) if math.isfinite(value) else ""
+
+
+def _gaps(c: Comparison) -> str:
+    return "; ".join(f"seed {seed}: {why}" for seed, why in c.unpaired.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return " ".join(map(str, seeds))
