@@ -69,12 +69,13 @@ def _entry(result: StoredResult) -> dict[str, Any]:
     }
 
 
-def _arrays(result: StoredResult) -> dict[str, list[float]]:
+def _arrays(result: StoredResult) -> dict[str, list[float | str | None]]:
     try:
         arrays = result.per_sample
     except StoreError:
         return {}  # the tables do not depend on arrays, only curves do
-    return {name: a.tolist() for name, a in sorted(arrays.items()) if a.ndim == 1 and a.size <= SMALL}
+    small = {name: array for name, array in sorted(arrays.items()) if array.ndim == 1 and array.size <= SMALL}
+    return {name: [to_number(value) for value in array.tolist()] for name, array in small.items()}
 
 
 def _result(text: str, where: str, folder: Path) -> StoredResult:
@@ -94,7 +95,9 @@ def _result(text: str, where: str, folder: Path) -> StoredResult:
             cost=entry["cost"],
         )
         # Fills the cache of the property that would read the store's files.
-        vars(result)["per_sample"] = {name: np.array(values) for name, values in entry["arrays"].items()}
+        vars(result)["per_sample"] = {
+            name: np.array([from_number(value) for value in values]) for name, values in entry["arrays"].items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         remedy = "Restore the file, or make it again from the store with the leaderboard command."
         raise StoreError(f"does not describe a finished cell: {error}", where=where, remedy=remedy) from error

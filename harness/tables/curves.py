@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from harness.atomic import write_bytes
 from harness.store import StoredResult
+from harness.tables import figures
 from harness.tables.rows import Row, group_of
 from harness.types import StoreError
 
@@ -41,12 +41,9 @@ def draw(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
 
 
 def _figure(panels: Sequence[tuple[Row, list[tuple[np.ndarray, np.ndarray]]]]) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     across = min(COLUMNS, len(panels))
     down = -(-len(panels) // across)
-    figure = Figure(figsize=(2.6 * across, 2.7 * down), dpi=100, layout="constrained")
+    figure = figures.new(2.6 * across, 2.7 * down)
     axes = list(figure.subplots(down, across, squeeze=False, sharex=True, sharey=True).flat)
     for axis, (row, lines) in zip(axes, panels, strict=False):
         for commanded, curve in lines:
@@ -58,6 +55,4 @@ def _figure(panels: Sequence[tuple[Row, list[tuple[np.ndarray, np.ndarray]]]]) -
         axis.set_axis_off()
     figure.supxlabel("commanded azimuth (degrees)", fontsize=8)
     figure.supylabel("mean judged azimuth (degrees)", fontsize=8)
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()
+    return figures.png(figure)

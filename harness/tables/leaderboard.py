@@ -16,8 +16,10 @@ from pathlib import Path
 from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
-from harness.tables import archive, curves, markdown, pictures
-from harness.tables.columns import is_ranked
+from harness.tables import archive, breakdown, curves, learning_curves, markdown, pictures
+from harness.tables.columns import is_ranked, order
+from harness.tables.intervals import setting_changes, variant_scores
+from harness.tables.learning import learning_of
 from harness.tables.ranks import Rank, ranks
 from harness.tables.reported import Published, read_published
 from harness.tables.rows import Row, columns_of, gather, reference
@@ -78,18 +80,26 @@ def _code(method: str, protocol: str, family: str) -> str:
 
 def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -> list[Path]:
     published = read_published(row.method for row in rows)
+    learned = learning_of(results, rows)
+    drawings = [*learning_curves.draw(learned, rows), *setting_changes(rows), *variant_scores(rows)]
+    figures = {folder / "pictures" / f"{drawing.name}.png": drawing.png for drawing in drawings}
     drawn = [*curves.draw(results, rows, folder), *pictures.copy(results, rows, folder)]
-    shown = sorted({*drawn, *(folder / "pictures").glob("*.png")})  # an archive keeps no pictures; the folder does
+    # An archive keeps no pictures; the folder does.
+    shown = sorted({*drawn, *(folder / "pictures").glob("*.png")} - set(figures))
+    parts = breakdown.files(rows)
+    pages = [name for name in parts if name.endswith(".md")]
+    extras = markdown.Extras(learned, drawings, [path.name for path in shown], pages)
     files = {
         "metrics.csv": long_form(rows, published),
         "leaderboard.csv": wide_form(rows),
-        "leaderboard.md": markdown.page(rows, published, [path.name for path in shown]).encode(),
+        "leaderboard.md": markdown.page(rows, published, extras).encode(),
+        **parts,
         "costs.json": costs(results),
         archive.NAME: archive.lines(results),
     }
-    for name, content in files.items():
-        write_bytes(folder / name, content)
-    return [*(folder / name for name in files), *shown]
+    for path, content in {**{folder / name: content for name, content in files.items()}, **figures}.items():
+        write_bytes(path, content)
+    return [*(folder / name for name in files), *figures, *shown]
 
 
 def long_form(rows: Sequence[Row], published: Sequence[Published] = ()) -> bytes:
@@ -97,7 +107,7 @@ def long_form(rows: Sequence[Row], published: Sequence[Published] = ()) -> bytes
     lines = []
     for row in rows:
         table = [other for other in rows if other.table == row.table]
-        for column in columns_of([row]):
+        for column in sorted(row.values, key=order):
             value = row.values[column]
             known = [p for p in published if (p.method.lower(), p.dataset, p.metric) == (row.method, row.data, column)]
             score = [number(x) for x in (value.mean, value.median, value.std, value.low, value.high)] + [

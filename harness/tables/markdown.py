@@ -4,44 +4,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from harness.tables.columns import GROUPS, style
-from harness.tables.ranks import Rank, ranks
+from harness.tables.figures import Drawing
+from harness.tables.learning import Learning, peaks_table
+from harness.tables.metric_tables import group_tables, is_defined, name
+from harness.tables.ranks import ranks
 from harness.tables.reported import Published
-from harness.tables.rows import Row, Value, columns_of
+from harness.tables.rows import Row
+from harness.tables.sections import families, main_rows, variants
 from harness.tables.text import cell, code, count, fixed, markdown_table
 
-ARROWS = {"lower": " ↓", "higher": " ↑", "none": ""}
+ORACLES = {"generation_3d": "real data"}
+"""What stands behind the oracle rows of a protocol, where that is not simply the truth."""
 
 
-def page(rows: Sequence[Row], published: Sequence[Published] = (), pictures: Sequence[str] = ()) -> str:
+@dataclass(frozen=True)
+class Extras:
+    """What a page shows beside its rows: learning curves, figures drawn from the rows, names of pictures of cells, and
+    names of further pages."""
+
+    learned: Sequence[Learning] = ()
+    drawings: Sequence[Drawing] = ()
+    pictures: Sequence[str] = ()
+    pages: Sequence[str] = ()
+
+
+def page(rows: Sequence[Row], published: Sequence[Published] = (), extras: Extras = Extras()) -> str:
     """A page of all rows of one suite and tier, a section per data set."""
     first = rows[0]
-    parts = [f"# {cell(first.suite)}, tier {cell(first.tier)}\n", _preface(rows)]
+    parts = [f"# {cell(first.suite)}, tier {cell(first.tier)}\n", _preface(rows, extras.pages)]
     for table in dict.fromkeys(row.table for row in rows):
         members = [row for row in rows if row.table == table]
         parts.append(f"## {cell(members[0].data)}\n")
-        parts += [_trained(members), *_tables(members)]
-    parts += [_endings(rows), _states(rows), _published(published), _gallery(pictures), _provenance(rows)]
+        parts += _tables(members, extras.learned)
+    parts += [_figures(extras.drawings), _endings(rows), _states(rows), _published(published)]
+    parts += [_gallery(extras.pictures), _provenance(rows)]
     return "\n".join(part for part in parts if part)
 
 
-def _preface(rows: Sequence[Row]) -> str:
+def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
     budgets = sorted({(row.images, row.budget) for row in rows if row.role == "method"})
     seeds = sorted({len(row.done) for row in rows if row.role == "method"})
+    oracles = ", ".join(sorted({ORACLES.get(row.protocol, "know the truth") for row in rows}))
     lines = [
         "Mean over seeds ± sample standard deviation; the interval of every number is in metrics.csv (95 % percentile "
         "bootstrap of the mean). **Bold** is the best mean among trained rows of one budget; in brackets the ranks "
-        "that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows real data: together they "
+        f"that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows {oracles}: together they "
         "show the usable range of each column.",
     ]
     if len(budgets) > 1:
         named = ", ".join(f"{name} ({count(images)} images)" for images, name in budgets)
         lines.append(f"Budgets differ between rows: {named}. Rows of unequal budgets are never ranked together.")
+    settings = sorted({setting for row in rows for setting in row.setting})
+    if settings:
+        lines.append(f"Rows with {', '.join(map(code, settings))} solve another task and are ranked among themselves.")
     if seeds and seeds[0] < 2:
         lines.append(
             "Rows with fewer than two seeds have no interval: their ranks are unknown and their order is weak."
         )
+    if pages:
+        lines.append(f"Further tables: {', '.join(f'[{page}]({page})' for page in pages)}.")
     return "\n\n".join(lines) + "\n"
 
 
@@ -53,7 +76,7 @@ def _trained(rows: Sequence[Row]) -> str:
         return ", ".join(count(int(text)) if text.isdigit() else cell(text) for text in row.facts.get(name, ()))
 
     lines = [
-        [cell(_name(row)), count(row.images), str(len(row.done))]
+        [cell(name(row)), count(row.images), str(len(row.done))]
         + [fact(row, name) for name in ("steps", "batch_size", "params", "precision")]
         for row in rows
         if row.role == "method"
@@ -63,63 +86,34 @@ def _trained(rows: Sequence[Row]) -> str:
     return f"### Training\n\n{markdown_table(header, lines)}\nParameters of all networks; seconds are in costs.json.\n"
 
 
-def _tables(rows: Sequence[Row]) -> list[str]:
-    places = ranks(rows)
-    parts = []
-    for group in GROUPS:
-        columns = [column for column in columns_of(rows) if style(column).group == group and style(column).page]
-        columns = [column for column in columns if any(_defined(row.values.get(column)) for row in rows)]
-        if not columns:
-            continue
-        header = ["", "images", "seeds", *(code(column) + ARROWS[style(column).better] for column in columns)]
-        scored = [row for row in rows if any(_defined(row.values.get(column)) for column in columns)]
-        gaps: dict[str, str] = {}
-        lines = [
-            [cell(_name(row)), count(row.images) if row.images else "", str(len(row.done))]
-            + [_entry(row.values.get(column), column, places.get((id(row), column)), gaps) for column in columns]
-            for row in scored
-        ]
-        readings = "".join(f"- <sup>{mark}</sup> {cell(reason)}\n" for reason, mark in gaps.items())
-        without = "".join(_without(row, columns) for row in rows if row.done and row not in scored)
-        readings += "".join(f"- `{column}`: {style(column).reading}\n" for column in columns if style(column).reading)
-        parts.append(f"### {group}\n\n{markdown_table(header, lines)}\n{readings}{without}")
+def _tables(rows: Sequence[Row], learned: Sequence[Learning]) -> list[str]:
+    shown, apart = main_rows(rows), {id(row) for row in variants(rows)}
+    parts = [_trained([*shown, *variants(rows)]), *group_tables(shown, ranks(rows)), _peaks(shown, learned)]
+    if apart:
+        parts.append(
+            "### Variants\n\nA method as it is, then with one or more settings changed. The best of many variants is "
+            "chosen by its test score, so variants hold no rank.\n"
+        )
+        changed = [row for family in families(rows) for row in family]
+        parts += [*group_tables(changed, {}, "Variants: ", readings=False), _peaks(changed, learned, "Variants: ")]
     return parts
 
 
-def _without(row: Row, columns: Sequence[str]) -> str:
-    reasons = sorted({row.values[column].note for column in columns if column in row.values} - {""})
-    return f"- {cell(_name(row))} is not in this table: {cell('; '.join(reasons) or 'it has no such columns')}\n"
+def _peaks(rows: Sequence[Row], learned: Sequence[Learning], prefix: str = "") -> str:
+    by_group = {one.row.group: one for one in learned}
+    return peaks_table([by_group[row.group] for row in rows if row.group in by_group], prefix)
 
 
-def _defined(value: Value | None) -> bool:
-    return value is not None and math.isfinite(value.mean)
-
-
-def _name(row: Row) -> str:
-    return f"{row.label} ({row.budget})" if row.budget else row.label
-
-
-def _entry(value: Value | None, column: str, rank: Rank | None, gaps: dict[str, str]) -> str:
-    if value is None:
+def _figures(drawings: Sequence[Drawing]) -> str:
+    if not drawings:
         return ""
-    if not math.isfinite(value.mean):
-        mark = gaps.setdefault(value.note, chr(ord("a") + len(gaps))) if value.note else ""
-        return f"n/a <sup>{mark}</sup>" if mark else "n/a"
-    digits = style(column).digits
-    text = fixed(value.mean, digits)
-    if math.isfinite(value.std):
-        text += f" ± {fixed(value.std, digits)}"
-    if rank is None:
-        return text
-    text = f"**{text}**" if rank.best else text
-    if rank.low is None:
-        return text
-    return f"{text} ({rank.low}{'' if rank.low == rank.high else f'–{rank.high}'})"
+    shown = "\n".join(f"{cell(d.caption)}\n\n![{d.name}](pictures/{d.name}.png)\n" for d in drawings)
+    return f"## Figures\n\n{shown}"
 
 
 def _endings(rows: Sequence[Row]) -> str:
     lines = [
-        f"- {cell(_name(row))}: {row.status}"
+        f"- {cell(name(row))}: {row.status}"
         + "".join(f"; seed {seed}: {cell(reason)}" for seed, reason in sorted(row.reasons.items()))
         + (f"; stale seeds (the code has changed since): {', '.join(map(str, row.stale))}" if row.stale else "")
         for row in rows
@@ -139,12 +133,12 @@ def _states(rows: Sequence[Row]) -> str:
                 f"{cell(state)} {len(seeds)} of {len(row.done)} (seeds {', '.join(seeds)})"
                 for state, seeds in sorted(by_state.items(), key=lambda item: (-len(item[1]), item[0]))
             )
-            lines.append(f"- {cell(_name(row))}: {ends}{_medians(row)}")
+            lines.append(f"- {cell(name(row))}: {ends}{_medians(row)}")
     return "## How the pose control ended, by seed\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def _medians(row: Row) -> str:
-    known = [row.values[name] for name in ("pose_corr", "pose_slope") if _defined(row.values.get(name))]
+    known = [row.values[name] for name in ("pose_corr", "pose_slope") if is_defined(row.values.get(name))]
     if not known or len(row.done) < 2:
         return ""
     return "; medians: " + ", ".join(f"`{value.column}` {fixed(value.median, 3)}" for value in known)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from harness.atomic import write_bytes
 from harness.store import StoredResult
 from harness.tables.rows import Row, group_of
+from harness.tables.text import file_name
 
 STRIPS = ("turntable", "samples")
 """Pictures whose first line is shown for every seed: good and bad seeds alike, since no seed is chosen."""
@@ -52,11 +52,6 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
         paths.append(folder / "pictures" / f"{stem}.png")
         write_bytes(paths[-1], made[stem])
     return paths
-
-
-def file_name(*parts: str) -> str:
-    """Parts joined by ``-``, with every other character than letters, digits, ``._=`` turned into ``_``."""
-    return "-".join(re.sub(r"[^A-Za-z0-9._=]+", "_", part).strip("_") for part in parts if part)
 
 
 def _read(path: Path) -> bytes | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from harness.tables.columns import is_ranked, style
 from harness.tables.rows import Row, columns_of
+from harness.tables.sections import contest, variants
 from harness.tables.stats import rank_intervals
 
 
@@ -24,19 +25,21 @@ class Rank:
     best: bool
 
 
-def ranks(rows: Sequence[Row]) -> dict[tuple[int, str], Rank]:
+def ranks(rows: Sequence[Row], columns: Sequence[str] = ()) -> dict[tuple[int, str], Rank]:
     """Rank of every trained row in every metric that has a direction, by (id of the row, column).
 
-    Rows are compared only within one table (suite, data, tier) and one budget. Floors and oracles hold no rank. A group
-    of one row has none either.
+    ``columns`` are those compared, by default all on the whole test data. Rows are compared only within one table
+    (suite, data, tier), one setting of the task and one budget. Floors and oracles hold no rank, nor do variants that
+    stand apart. A group of one row has none either.
     """
+    apart = {id(row) for row in variants(rows)}
     groups: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if row.role == "method":
-            groups[(*row.table, row.budget, row.images)].append(row)
+        if row.role == "method" and id(row) not in apart:
+            groups[contest(row)].append(row)
     found: dict[tuple[int, str], Rank] = {}
     for group in groups.values():
-        for column in columns_of(group):
+        for column in columns or columns_of(group):
             found |= _column(group, column)
     return found
 

@@ -10,16 +10,24 @@ from statistics import median
 from typing import Any
 
 from harness.store import StoredResult
-from harness.tables.columns import Better, order, style
+from harness.tables.column_style import Better
+from harness.tables.columns import order, part_of, style
 from harness.tables.stats import bootstrap_interval, mean_and_deviation
 from harness.types import Cell
 
 UNFINISHED = ("running", "partial", "absent")
+ROLES = ("floor", "method", "oracle")
+"""In the order in which tables show them."""
+SETTINGS = ("mode",)
+"""Overrides that change the task, not the method: such rows are compared among themselves."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """One metric of one row over its seeds; NaN where undefined, with the reason in ``note``."""
+    """One metric of one row over its seeds; NaN where undefined, with the reason in ``note``.
+
+    ``seeds`` names the seed of each of ``values``: those where the metric is finite.
+    """
 
     column: str
     values: tuple[float, ...]
@@ -29,6 +37,7 @@ class Value:
     low: float
     high: float
     note: str = ""
+    seeds: tuple[int, ...] = ()
 
     @property
     def better(self) -> Better:
@@ -41,7 +50,7 @@ class Row:
 
     ``group`` is what its seeds have in common. ``done``, ``failed``, ``skipped``, ``corrupt`` and ``stale`` list seeds;
     ``reasons`` maps a seed that is not done to why; ``notes`` maps a note's name to its text per seed, ``facts`` a
-    fact's name to its distinct values as text.
+    fact's name to its distinct values as text, ``overrides`` a changed setting of the method to its value.
     """
 
     group: tuple[Any, ...]
@@ -66,6 +75,17 @@ class Row:
     notes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def setting(self) -> tuple[str, ...]:
+        """The task where it is not the usual one, e.g. ``("mode=separate",)``."""
+        return tuple(f"{name}={text}" for name, text in self.overrides.items() if name in SETTINGS)
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What makes this row a variant of its method, e.g. ``("decoder=none",)``."""
+        return tuple(f"{name}={text}" for name, text in self.overrides.items() if name not in SETTINGS)
 
     @property
     def status(self) -> str:
@@ -108,8 +128,8 @@ def gather(
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
-    """Every metric column of the rows, in reading order."""
-    return sorted({column for row in rows for column in row.values}, key=order)
+    """Every metric column of the rows on the whole test data, in reading order."""
+    return sorted({column for row in rows for column in row.values if part_of(column) is None}, key=order)
 
 
 def reference(rows: Sequence[Row], role: str, column: str) -> float:
@@ -171,6 +191,7 @@ def _row(results: Sequence[StoredResult], stale: Callable[[StoredResult], bool])
         notes={name: dict(sorted(texts.items())) for name, texts in sorted(notes.items())},
         facts={name: tuple(sorted(texts)) for name, texts in sorted(facts.items())},
         codes=tuple(sorted({r.code for r in done if r.code})),
+        overrides={name: str(value) for name, value in sorted(cell.overrides.items())},
     )
 
 
@@ -179,13 +200,21 @@ def _seeds(results: Iterable[StoredResult]) -> tuple[int, ...]:
 
 
 def _value(column: str, done: Sequence[StoredResult], reasons: Mapping[int, str]) -> Value:
-    finite = [r.metrics[column] for r in done if column in r.metrics and math.isfinite(r.metrics[column])]
+    known = [(r.cell.seed, r.metrics[column]) for r in done if math.isfinite(r.metrics.get(column, math.nan))]
+    finite = [value for _, value in known]
     mean, std = mean_and_deviation(finite)
     low, high = bootstrap_interval(finite)
     missing = sorted(set(reasons.values()))
-    middle = median(finite) if finite else math.nan
     return Value(
-        column, tuple(finite), mean, middle, std, low, high, "; ".join(missing) if len(finite) < len(done) else ""
+        column=column,
+        values=tuple(finite),
+        mean=mean,
+        median=median(finite) if finite else math.nan,
+        std=std,
+        low=low,
+        high=high,
+        note="; ".join(missing) if len(finite) < len(done) else "",
+        seeds=tuple(seed for seed, _ in known),
     )
 
 
@@ -201,5 +230,5 @@ def _distinct(rows: Sequence[Row]) -> list[Row]:
 
 
 def _position(row: Row) -> tuple[Any, ...]:
-    role = ("floor", "method", "oracle").index(row.role)
+    role = ROLES.index(row.role)
     return row.suite, row.data, row.data_digest, row.tier, role, row.images, row.budget, row.label

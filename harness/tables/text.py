@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 
 
@@ -37,6 +38,11 @@ def cell(text: str) -> str:
 def code(text: str) -> str:
     """Text as inline code inside a Markdown table; only the pipe needs an escape there."""
     return f"`{' '.join(text.replace('`', chr(39)).split())}`".replace("|", "\\|")
+
+
+def file_name(*parts: str) -> str:
+    """Parts joined by ``-``, with every other character than letters, digits, ``._=`` turned into ``_``."""
+    return "-".join(re.sub(r"[^A-Za-z0-9._=]+", "_", part).strip("_") for part in parts if part)
 
 
 def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness.store import StoredResult
 from harness.types import Budget, Cell, DataSpec
 
@@ -27,6 +29,8 @@ def result(
     tier: Any = "micro",
     data: DataSpec = DATA,
     suite: str = "3d_aware",
+    protocol: str = "generation_3d",
+    arrays: Mapping[str, Any] | None = None,
     precision: str = "auto",
     pictures: Mapping[str, str] | None = None,
     folder: Path = Path("nowhere"),
@@ -34,7 +38,7 @@ def result(
     """One result with the given parts."""
     cell = Cell(
         suite=suite,
-        protocol="generation_3d",
+        protocol=protocol,
         method=method,
         tier=tier,
         seed=seed,
@@ -44,7 +48,7 @@ def result(
         precision=precision,
         code="c" * 64,
     )
-    return StoredResult(
+    made = StoredResult(
         cell=cell,
         key=cell.key,
         folder=folder,
@@ -57,6 +61,9 @@ def result(
         code="c" * 64,
         picture_files=pictures or {},
     )
+    # Fills the cache of the property that would read the store's files.
+    vars(made)["per_sample"] = {name: np.array(values, np.float64) for name, values in (arrays or {}).items()}
+    return made
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 from harness.cameras import rays, sample_cameras
 from harness.metrics.card import parse_column
 from harness.metrics.features import FeatureSpace
-from harness.tables.columns import STYLES
+from harness.tables.styles_generation import STYLES
 from harness.types import Budget, Cameras, Cell, ConfigError, Context, Renders, Scores
 from suites.protocols import generation_3d
 from suites.protocols.generation.pictures import tile

@@ -136,9 +136,9 @@ def test_stale_results_are_marked() -> None:
 
 
 def test_staleness_compares_with_the_code_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaderboard, "_code", lambda method, protocol: "c" * 64)
+    monkeypatch.setattr(leaderboard, "_code", lambda *words: "c" * 64)
     assert not leaderboard.is_stale(result())
-    monkeypatch.setattr(leaderboard, "_code", lambda method, protocol: "d" * 64)
+    monkeypatch.setattr(leaderboard, "_code", lambda *words: "d" * 64)
     assert leaderboard.is_stale(result())
 
 

@@ -1,0 +1,117 @@
+"""Figures of learning curves: one of all unified methods, and some of every method's variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.tables import figures
+from harness.tables.figures import COLOURS, MARKS, REFERENCE, Drawing
+from harness.tables.learning import Learning
+from harness.tables.rows import Row
+from harness.tables.sections import contest, families, stem
+from harness.tables.text import count
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PANELS = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "shortcut_ratio": "shortcut ratio (0: copies the defect)",
+    "error_defect": "error on defects",
+    "error_good": "error on good images",
+    "loss": "training loss (logarithmic)",
+}
+ACROSS = 3
+BESIDE = 6
+"""Variants in one figure, beside the unchanged method."""
+
+
+def draw(learned: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
+    """A figure per data set and budget of the methods as they are, and one for every six variants of a method."""
+    known = {id(one.row): one for one in learned}
+    plain: dict[tuple[object, ...], list[Learning]] = {}
+    for one in learned:
+        if not one.row.overrides:
+            plain.setdefault(contest(one.row), []).append(one)
+    for members in plain.values():
+        yield from _drawings("learning_curves", "Learning curves", members, rows)
+    for family in families([one.row for one in learned]):
+        title = "-".join(("learning_curves", family[0].method, *family[0].setting))
+        members = [known[id(row)] for row in family]
+        first = members[:1] if not family[0].changes else []
+        changed = members[len(first) :]
+        for start in range(0, len(changed), BESIDE):
+            number = str(start // BESIDE + 1) if len(changed) > BESIDE else ""
+            shown = [*first, *changed[start : start + BESIDE]]
+            caption = f"Learning curves of variants of {family[0].method}"
+            yield from _drawings(f"{title}-{number}", caption, shown, rows)
+
+
+def _drawings(title: str, caption: str, members: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
+    panels = [key for key in PANELS if any(_drawn(one, key) for one in members)]
+    if not panels:
+        return
+    row = members[0].row
+    seeds = sorted({len(curves) for one in members for curves in one.curves.values()})
+    text = f"{caption}, budget {row.budget} ({count(row.images)} images): mean of the seeds"
+    text += "; the band reaches from the lowest to the highest" if seeds[-1] > 1 else ""
+    yield Drawing(stem(title, row, rows), text, _figure(members, panels))
+
+
+def _drawn(one: Learning, key: str) -> bool:
+    return key in one.curves and bool(np.isfinite(one.curves[key]).any())
+
+
+def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
+    across = min(ACROSS, len(panels))
+    down = -(-len(panels) // across)
+    figure = figures.new(3.6 * across, 2.7 * down + 0.2 + 0.22 * -(-len(members) // ACROSS))
+    axes = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
+    looks = _looks(members)
+    for axis, key in zip(axes, panels, strict=False):
+        for one, look in zip(members, looks, strict=True):
+            if _drawn(one, key):
+                _line(axis, one.steps, one.curves[key], look)
+        figures.tidy(axis, PANELS[key])
+        if key == "loss":
+            figures.logarithmic(axis)
+    for axis in axes[len(panels) :]:
+        axis.set_axis_off()
+    for axis in axes[max(0, len(panels) - across) : len(panels)]:
+        axis.set_xlabel("training steps", fontsize=8)
+        axis.tick_params(labelbottom=True)
+    handles = [axes[0].plot([], [], linewidth=1.6, markersize=4, **look)[0] for look in looks]
+    names = [one.row.label for one in members]
+    figure.legend(handles, names, loc="outside lower center", ncols=ACROSS, fontsize=8, frameon=False)
+    return figures.png(figure)
+
+
+def _looks(members: Sequence[Learning]) -> list[dict[str, str]]:
+    """Colour and mark of every line; an unchanged method among its variants is black."""
+    reference = [not one.row.changes and any(other.row.changes for other in members) for one in members]
+    looks = []
+    for number, one_is in enumerate(reference):
+        place = (number - sum(reference)) if any(reference) else number
+        colour = REFERENCE if one_is else COLOURS[place % len(COLOURS)]
+        turn = ("-", "--", ":")[place // len(COLOURS) % 3] if not one_is else "-"
+        looks.append({"color": colour, "marker": MARKS[number % len(MARKS)], "linestyle": turn})
+    return looks
+
+
+def _line(axis: Axes, steps: NDArray[np.float64], curves: NDArray[np.float64], look: Mapping[str, str]) -> None:
+    """Mean and range over the seeds that were measured at every step; a method of one point is a level line."""
+    whole = curves[:, np.isfinite(curves).any(axis=0)]
+    at = steps[np.isfinite(curves).any(axis=0)]
+    if len(at) == 1:
+        axis.axhline(float(np.nanmean(whole)), linewidth=1.2, color=look["color"], linestyle=(0, (6, 2)))
+        return
+    if len(curves) > 1:
+        axis.fill_between(
+            at, np.nanmin(whole, axis=0), np.nanmax(whole, axis=0), color=look["color"], alpha=0.13, linewidth=0
+        )
+    axis.plot(at, np.nanmean(whole, axis=0), linewidth=1.6, markersize=4, **look)  # type: ignore[arg-type]

@@ -1,0 +1,60 @@
+"""Which rows stand together: methods as published, the same methods on an easier task, and variants of one method."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from harness.tables.rows import ROLES, Row
+from harness.tables.text import file_name
+
+FEW = 3
+"""As many variants of one table stand among the methods; more stand below, in tables of their own."""
+
+
+def variants(rows: Sequence[Row]) -> list[Row]:
+    """The rows that stand apart: changed methods, of tables (suite, data, tier) that have more than ``FEW`` of them.
+
+    The best of many variants is chosen by its test score, so these rows hold no rank.
+    """
+    by_table: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.changes:
+            by_table[row.table].append(row)
+    return [row for found in by_table.values() if len({row.label for row in found}) > FEW for row in found]
+
+
+def main_rows(rows: Sequence[Row]) -> list[Row]:
+    """All rows but the variants that stand apart: floors, methods by setting of the task, oracles."""
+    apart = {id(row) for row in variants(rows)}
+    kept = [row for row in rows if id(row) not in apart]
+    return sorted(kept, key=lambda row: (ROLES.index(row.role), row.setting))
+
+
+def families(rows: Sequence[Row]) -> list[list[Row]]:
+    """For every method, setting and budget with variants: the unchanged row, where there is one, and the variants."""
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        if row.changes:
+            found.setdefault(_family(row), []).append(row)
+    unchanged = {_family(row): row for row in rows if row.role == "method" and not row.changes}
+    return [[*([unchanged[key]] if key in unchanged else []), *members] for key, members in found.items()]
+
+
+def _family(row: Row) -> tuple[object, ...]:
+    return (*contest(row), row.method, row.precision)
+
+
+def contest(row: Row) -> tuple[object, ...]:
+    """What must be equal for two trained rows to be compared: table, setting of the task, budget."""
+    return (*row.table, row.setting, row.budget, row.images)
+
+
+def stem(title: str, row: Row, rows: Sequence[Row]) -> str:
+    """A file name for a figure about rows like ``row``: title, budget, and what tells it from others of ``rows``."""
+    parts = [title, row.budget]
+    if len({other.images for other in rows if other.role == "method" and other.budget == row.budget}) > 1:
+        parts.append(str(row.images))
+    if len({other.table for other in rows}) > 1:
+        parts.append(row.data_digest[:6])
+    return file_name(*parts)
