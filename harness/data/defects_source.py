@@ -122,7 +122,7 @@ class DefectsSource:
         return dict.fromkeys(_TRAIN if split == "train" else _HELD_OUT, "plain")
 
     def shard_rows(self, split: str) -> int:
-        return max(SHARD_ROWS * 64 * 64 // max(self.spec.resolution, 64) ** 2 // 4, 1)
+        return SHARD_ROWS // 4 if self.spec.resolution <= 64 else SHARD_ROWS // 16  # a second or two of drawing
 
     def produce(self, split: str, first: int, count: int) -> dict[str, Array]:
         return defects.samples(self.spec, split, first, count, tuple(self.storage(split)))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from harness.data import objects
+from harness.data import defects, objects
 from harness.data.sources import open_source
 from harness.types import DataSpec
 
@@ -53,9 +53,11 @@ def depth_greys(depth: NDArray[np.float32]) -> Picture:
 def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | None = None) -> Picture:
     """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3].
 
-    A folder of images gives its first ``samples`` training images only.
+    A folder of images gives its first ``samples`` training images only; ``defects`` see ``defect_rows``.
     """
     size = scale or max(1, 128 // spec.resolution)
+    if spec.family == "defects":
+        return defect_rows(spec, size)
     if spec.family == "folder":
         rows_found = open_source(spec).produce("train", 0, min(samples, spec.splits["train"]))
         return tiled(list(rows_found["image"]), _COLUMNS, size)
@@ -77,6 +79,25 @@ def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | 
         for row, picture in zip(rows, turned, strict=True):
             row.append(picture)
     return tiled([*shown, *(picture for row in rows for picture in row)], _COLUMNS, size)
+
+
+def defect_rows(spec: DataSpec, scale: int, good: int = 3) -> Picture:
+    """One row per category of the test split: ``good`` normal images, then an image and its mask for every kind of
+    defect; a category that is not normal as a whole (task semantic) shows one image and its mask."""
+    places = [defects.address(spec, "test", row) for row in range(spec.splits["test"])]
+    lines: list[list[Picture]] = []
+    for category in range(len(defects.categories(spec))):
+        own = [row for row, place in enumerate(places) if place.category == category]
+        clean = [row for row in own if not places[row].label][:good]
+        line = [defects.sample(spec, "test", row)["image"] for row in clean]
+        first = {places[row].label: row for row in reversed(own) if places[row].label}
+        for _, row in sorted(first.items()):
+            record = defects.sample(spec, "test", row)
+            line += [record["image"], np.repeat(record["mask"][..., None] * np.uint8(255), 3, -1)]
+        lines.append(line)
+    columns = max(len(line) for line in lines)
+    blank = np.full((spec.resolution, spec.resolution, 3), 255, np.uint8)
+    return tiled([picture for line in lines for picture in line + [blank] * (columns - len(line))], columns, scale)
 
 
 def write_sheet(spec: DataSpec, path: Path) -> None:
