@@ -186,13 +186,14 @@ def _counts(categories: Sequence[str], train: Sequence[Item], test: Sequence[Ite
     """A note for the categories of MVTec-AD whose number of images is another than the official one."""
     differing = []
     for number, name in enumerate(categories):
+        usual = OFFICIAL.get(name, (0, 0, 0))
         found = (
-            sum(item.category == number for item in train),
+            sum(item.category == number for item in train) or usual[0],  # maps are scored without training images
             sum(item.category == number and item.defect == 0 for item in test),
             sum(item.category == number and item.defect > 0 for item in test),
         )
-        if found != OFFICIAL.get(name, found):
-            differing.append(f"{name} {found} and not {OFFICIAL[name]}")
+        if name in OFFICIAL and found != usual:
+            differing.append(f"{name} {found} and not {usual}")
     if not differing:
         return []
     return ["images for training, good and defective ones for the test differ from MVTec-AD: " + "; ".join(differing)]
