@@ -29,9 +29,16 @@ def export(dataset: Dataset, root: Path) -> int:
             where=dataset.spec.name,
             remedy="Give suite=anomaly, or data=defects.",
         )
+    train = dataset.split("train")
+    trained, tested = ({split.index["categories"][k] for k in set(split.array("category"))} for split in (train, test))
+    if tested - trained:
+        raise DataError(
+            f"category {min(tested - trained)} has no training images, which the layout needs",
+            where=dataset.spec.name,
+            remedy="Anomalies that are whole images of another class (task=semantic, cifar10) do not fit into it.",
+        )
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError("is not an empty folder", where=str(root), remedy="Name a new one: nothing is overwritten.")
-    train = dataset.split("train")
     view = train.view(("image", "category"))
     numbers: Counter[Path] = Counter()
     for image, category in zip(view["image"], view["category"], strict=True):
