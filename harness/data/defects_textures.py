@@ -20,14 +20,19 @@ def weave(
     warp: Colour = (0.62, 0.47, 0.25),
     weft: Colour = (0.80, 0.70, 0.49),
 ) -> Relief:
-    """Plain weave of ``threads`` threads per unit: round yarns that dive under one another."""
-    u, v = x * threads, y * threads
-    across, down = np.sin(np.pi * u) ** 2, np.sin(np.pi * v) ** 2
-    over = ((np.floor(u) + np.floor(v)) % 2 > 0).astype(np.float32)
-    profile = np.where(over > 0, np.sqrt(across) * (0.35 + 0.65 * down), np.sqrt(down) * (0.35 + 0.65 * across))
-    twist = np.where(over > 0, np.cos(2 * np.pi * (2 * u + v)), np.cos(2 * np.pi * (2 * v + u)))
-    albedo = mix(colour(weft), colour(warp), over) * (0.34 + 0.66 * profile + 0.06 * twist)
-    return Relief(profile * float(0.3 / threads), albedo, np.ones_like(x), np.zeros_like(x))
+    """Plain weave of ``threads`` yarns per unit, which dive under one another."""
+    p, q = x * threads, y * threads
+    i, j = np.floor(p), np.floor(q)
+    along, across = np.sin(np.pi * q) * (1 - 2 * (i % 2)), -np.sin(np.pi * p) * (1 - 2 * (j % 2))
+    thick = 0.47
+    first = np.sqrt(np.clip(1 - ((p - i - 0.5) / thick) ** 2, 0, 1))
+    second = np.sqrt(np.clip(1 - ((q - j - 0.5) / thick) ** 2, 0, 1))
+    upper, lower = 0.5 * first + 0.4 * along, 0.5 * second + 0.4 * across
+    over = inside(lower - upper, 0.1)
+    height = np.maximum(upper, lower)
+    twist = np.where(over > 0.5, np.cos(2 * np.pi * (3 * p + q)), np.cos(2 * np.pi * (3 * q + p)))
+    albedo = mix(colour(weft), colour(warp), over) * (0.42 + 0.62 * np.clip(height, 0, 1) + 0.05 * twist)
+    return Relief(height * float(0.22 / threads), albedo, np.ones_like(x), np.zeros_like(x))
 
 
 def grid(
