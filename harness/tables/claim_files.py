@@ -217,6 +217,7 @@ def _overrides(text: str) -> dict[str, str]:
 
 
 def _spelling(value: str) -> str:
+    value = value.replace("'", "").replace('"', "")
     try:
         return f"{float(value):g}"
     except ValueError:
