@@ -14,6 +14,7 @@ import yaml
 from harness.types import ConfigError
 
 TIERS = ("smoke", "micro", "small", "paper")
+PRECISIONS = ("auto", "fp32", "bf16")
 CAPABILITIES = ("generates", "scores_anomalies")
 RESERVED = frozenset(
     [
@@ -28,7 +29,7 @@ _CARD_REQUIRED = ("name", "title", "entry", "capabilities", "data")
 _CARD_FIELDS = (*_CARD_REQUIRED, "paper", "controls_pose", "has_depth", "needs", "switches", "reported")
 _PAPER_FIELDS = ("title", "authors", "venue", "year", "arxiv", "doi", "url")
 _SUITE_REQUIRED = ("name", "title", "protocol", "data", "methods", "budget")
-_SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "settings")
+_SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
@@ -61,7 +62,10 @@ class Card:
 
 @dataclass(frozen=True)
 class Suite:
-    """One comparison as data: which methods on which samples, under which budget (images), scored by which protocol."""
+    """One comparison as data: which methods on which samples, under which budget (images), scored by which protocol.
+
+    ``precision`` is that of all its arms unless a run says otherwise.
+    """
 
     name: str
     title: str
@@ -72,6 +76,7 @@ class Suite:
     references: tuple[str, ...] = ()
     seeds: int = 1
     tier: str = "micro"
+    precision: str = "auto"
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     path: Path = Path()
 
@@ -250,6 +255,9 @@ def read_suite(path: Path) -> Suite:
     tier = raw.get("tier", "micro")
     if tier not in TIERS:
         raise unknown("tier", str(tier), TIERS, f"{where}: tier")
+    precision = raw.get("precision", "auto")
+    if precision not in PRECISIONS:
+        raise unknown("precision", str(precision), PRECISIONS, f"{where}: precision")
     seeds = raw.get("seeds", 1)
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise ConfigError(f"seeds: {seeds!r} must be a positive whole number", where=where)
@@ -267,6 +275,7 @@ def read_suite(path: Path) -> Suite:
         references=_texts(raw, "references", where) if "references" in raw else (),
         seeds=seeds,
         tier=tier,
+        precision=precision,
         settings={key: _mapping(settings, key, f"{where}: settings") for key in settings},
         path=path,
     )

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry, values
-from harness.cards import TIERS, Suite, nearest, refuse_code, unknown
+from harness.cards import PRECISIONS, TIERS, Suite, nearest, refuse_code, unknown
 from harness.registry import MethodEntry
 from harness.running.settings import RERUNS, RunSettings, default_cache
 from harness.types import Budget, ConfigError, DataSpec, Tier
 from harness.values import COMMAND_LINE, Variant
 
 EXECUTORS = ("local", "processes", "slurm", "ray")
-PRECISIONS = ("auto", "fp32", "bf16")
 _OPEN = ("data.options",)  # what may stand below is known to the data family, which checks it
 _PATHS = ("store", "cache", "out", "data.root")
 
@@ -210,7 +209,7 @@ def _base(suite: Suite, tier: str, names: list[str], presets: Mapping[str, dict[
         "tier": tier,
         "budget": "quick",
         "device": "auto",
-        "precision": "auto",
+        "precision": suite.precision,
         "executor": "local",
         "workers": 1,
         "threads": 1,

@@ -214,3 +214,8 @@ def test_switches_with_declared_values(plugin: Path) -> None:
         one(plugin, "tiny_vae.beta=true")
     with pytest.raises(ConfigError, match=r"value for tiny_vae.beta: '0.2'"):
         one(plugin, "tiny_vae.beta=0.2")
+
+
+def test_a_suite_may_fix_the_precision_of_its_arms_and_a_run_may_change_it() -> None:
+    assert config.parse(["suite=anomaly"]).precision == "fp32"
+    assert config.parse(["suite=anomaly", "precision=bf16"]).precision == "bf16"

@@ -240,6 +240,7 @@ def test_one_broken_card_hides_no_other_method(plugin: Path, monkeypatch: pytest
         ("micro: {quick: 24000", "mikro: {quick: 24000", "unknown tier 'mikro'"),
         ("{quick: 256", "{quick: none", "positive number of images"),
         ("seeds: 1", "seeds: 0", "positive whole number"),
+        ("seeds: 1", "precision: fp8", "unknown precision 'fp8'"),
     ],
 )
 def test_bad_suites(tmp_path: Path, old: str, new: str, message: str) -> None:
