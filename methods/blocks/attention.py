@@ -65,17 +65,13 @@ class Attention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, generator: Generator | None
     ) -> Tensor:
         """Attend from ``query`` [B or 1,T,d] to ``key`` and ``value`` [B,T,d]; weights are dropped with a generator."""
-        d, weight, bias = self.width, self.in_weight, self.in_bias
-        if query is key:
-            q, k = F.linear(query, weight[: 2 * d], bias[: 2 * d]).chunk(2, dim=-1)
-        else:
-            q, k = F.linear(query, weight[:d], bias[:d]), F.linear(key, weight[d : 2 * d], bias[d : 2 * d])
-        v = F.linear(value, weight[2 * d :], bias[2 * d :])
+        inputs = zip((query, key, value), self.in_weight.chunk(3), self.in_bias.chunk(3), strict=True)
+        q, k, v = (F.linear(*each) for each in inputs)
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q.expand_as(k), k, v))
         if generator is None or not self.drop:
             mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         else:
-            logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2)
+            logits = (q * (self.width // self.heads) ** -0.5) @ k.transpose(-1, -2)
             shares = torch.softmax(logits if mask is None else logits + mask, dim=-1)
             mixed = dropout(shares, self.drop, generator) @ v
         return self.out(mixed.transpose(1, 2).flatten(2))

@@ -175,7 +175,12 @@ class QueryTransformer(nn.Module):
                     mine.copy_(first)
 
     def forward(self, features: Tensor, generator: Generator | None = None) -> Tensor:
-        generator = generator if self.training else None
+        if features.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):  # matrices this small are slower in bf16: README, speed
+                return self._rebuild(features, generator if self.training else None)
+        return self._rebuild(features, generator if self.training else None)
+
+    def _rebuild(self, features: Tensor, generator: Generator | None) -> Tensor:
         tokens = features.flatten(2).transpose(1, 2)
         if self.jitter is not None:
             tokens = self.jitter(tokens, generator)
