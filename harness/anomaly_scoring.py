@@ -214,13 +214,13 @@ def table(scores: AnomalyScores) -> str:
     rows.append(["mean", "", "", *(fixed(scores.means[column].value, 4) for column in COLUMNS)])
     pooled = {name.removeprefix("pooled_"): value for name, value in scores.pooled.items()}
     rows.append(["pooled", "", "", *(fixed(pooled[name], 4) if name in pooled else "" for name in COLUMNS)])
-    facts = scores.facts
+    facts, how = scores.facts, scores.facts["mask_resize"]
     lines = [
         aligned(["category", "good", "defective", *heads], rows),
         "",
         f"{facts['maps']} maps; size of evaluation: {facts['size']}; maps resized {facts['map_resize']}, masks "
-        f"{facts['mask_resize']}; smoothing {facts['smoothing']} px; connectivity {facts['connectivity']}; "
-        f"image score {facts['score']}",
+        f"{'as they are' if how == 'none' else how}; smoothing {facts['smoothing']} px; "
+        f"connectivity {facts['connectivity']}; image score {facts['score']}",
     ]
     reasons = [f"{name}: {entry.note}" for name, entry in scores.categories.items() if entry.note]
     return "\n".join([*lines, *(f"note: {text}" for text in (*reasons, *scores.notes))])

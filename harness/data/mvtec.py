@@ -68,7 +68,8 @@ def list_tree(root: Path, only: str = "all") -> Tree:
     ConfigError for a category that does not exist.
     """
     notes: list[str] = []
-    categories = _chosen(_categories(root, notes), only)
+    found = _categories(root, notes)
+    categories = _chosen(found, only)
     defects = sorted({name for category in categories for name in _defects(root / category)})
     names = (GOOD, *defects)
     train: list[Item] = []
@@ -83,7 +84,8 @@ def list_tree(root: Path, only: str = "all") -> Tree:
             images = _images(folder / "test" / defect, notes)
             masks = _masks(folder, defect, images, notes)
             test += [Item(path, number, names.index(defect), masks[stem]) for stem, path in images.items()]
-    notes += _counts(categories, train, test)
+    if OFFICIAL.keys() >= set(found):
+        notes += _counts(categories, train, test)
     return Tree(root, categories, names, tuple(train), tuple(test), tuple(notes))
 
 
@@ -183,17 +185,17 @@ def _masks(category: Path, defect: str, images: dict[str, Path], notes: list[str
 
 
 def _counts(categories: Sequence[str], train: Sequence[Item], test: Sequence[Item]) -> list[str]:
-    """A note for the categories of MVTec-AD whose number of images is another than the official one."""
+    """A note for the categories of MVTec-AD whose number of images is another than the published one."""
     differing = []
     for number, name in enumerate(categories):
-        usual = OFFICIAL.get(name, (0, 0, 0))
         found = (
-            sum(item.category == number for item in train) or usual[0],  # maps are scored without training images
+            sum(item.category == number for item in train)
+            or OFFICIAL[name][0],  # maps are scored without training images
             sum(item.category == number and item.defect == 0 for item in test),
             sum(item.category == number and item.defect > 0 for item in test),
         )
-        if name in OFFICIAL and found != usual:
-            differing.append(f"{name} {found} and not {usual}")
+        if found != OFFICIAL[name]:
+            differing.append(f"{name} {found} and not {OFFICIAL[name]}")
     if not differing:
         return []
     return ["images for training, good and defective ones for the test differ from MVTec-AD: " + "; ".join(differing)]
