@@ -29,7 +29,7 @@ def pictures(repeats: int, resolution: int, generator: torch.Generator) -> tuple
     axis = (torch.arange(resolution) + 0.5) / resolution * 2 - 1
     x, y = axis.view(1, -1), axis.view(-1, 1)
 
-    size = draw.uniform(0.42, 0.75)
+    size = draw.uniform(0.5, 0.85)
     angle = draw.uniform(0, 2 * math.pi)
     stretch = draw.uniform(-0.2, 0.2).exp()
     room = (1.05 - size).clamp(min=0)
@@ -43,7 +43,7 @@ def pictures(repeats: int, resolution: int, generator: torch.Generator) -> tuple
     ground = draw.uniform(0.05, 0.95, channels=3)
     first = _apart(draw, ground)
     second = _apart(draw, first)
-    picture = ground + _backdrop(draw, x, y).unsqueeze(-3) * draw.uniform(-0.25, 0.25, channels=3)
+    picture = ground + _backdrop(draw, x, y).unsqueeze(-3) * draw.uniform(-0.2, 0.2, channels=3)
     inside = first + pattern.unsqueeze(-3) * (second - first)
     picture = picture + coverage.unsqueeze(-3) * (inside - picture)
 
@@ -171,7 +171,7 @@ def _backdrop(draw: _Draws, x: Tensor, y: Tensor) -> Tensor:
     kind = draw.uniform(0, 1)
     waves = torch.where(kind < 0.5, along.sin(), along.sin() * across.sin())
     slow = draw.uniform(-0.7, 0.7) * x + draw.uniform(-0.7, 0.7) * y
-    return torch.where(kind < 0.35, slow, torch.where(kind < 0.8, waves, slow * waves))
+    return torch.where(kind < 0.6, slow, torch.where(kind < 0.8, waves, slow * waves))
 
 
 _SHAPES = (_disc, _square, _triangle, _star, _ring, _cross)

@@ -56,6 +56,11 @@ def open_trained(
                 time.sleep(POLL)
 
 
+def weights_of(net: ConvFeatures) -> bytes:
+    """The network's state as the bytes of a safetensors file."""
+    return save({key: value.contiguous() for key, value in net.state_dict().items()})
+
+
 def _build(folder: Path, recipe: Recipe, identity: Mapping[str, Any], damage: StoreError) -> None:
     if (folder / CARD).exists():
         try:
@@ -64,7 +69,7 @@ def _build(folder: Path, recipe: Recipe, identity: Mapping[str, Any], damage: St
         except StoreError:
             warnings.warn(f"{damage}; it is trained again", stacklevel=2)
     net, report = pretraining.train(recipe)
-    write_bytes(folder / WEIGHTS, save({key: value.contiguous() for key, value in net.state_dict().items()}))
+    write_bytes(folder / WEIGHTS, weights_of(net))
     card = {
         "identity": identity,
         "report": asdict(report),
