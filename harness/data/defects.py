@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from harness.data.defects_categories import CATEGORIES, Category, draw_light, draw_pose
 from harness.data.defects_faults import KINDS, Scene, acceptable, damaged, defect_mask
-from harness.data.defects_relief import Float, lattice, picture, reduced
+from harness.data.defects_relief import Float, Light, lattice, picture, reduced
 from harness.data.factors import Factor
 from harness.data.fields import Array
 from harness.data.splits import SPLIT_IDS
@@ -120,20 +120,11 @@ def sample(spec: DataSpec, split: str, row: int) -> dict[str, Array]:
     pose, light = draw_pose(category, stream(spec, place, "pose")), draw_light(stream(spec, place, "light"))
     scene = Scene(category, pose, lambda: stream(spec, place, "texture"), *lattice(side * factor))
     clean = picture(scene.relief, light, factor)
-    shown, mask, centre = clean, np.full((side, side), place.label == len(DEFECTS)), (0.0, 0.0)
-    for attempt in range(TRIES if place.defect else 0):
-        relief, centre = damaged(scene, KINDS[place.defect - 1], stream(spec, place, "defect", attempt))
-        broken = picture(relief, light, factor)
-        change = np.abs(broken - clean).max(0)
-        mask = defect_mask(change)
-        if acceptable(mask, change):
-            contrast = float(spec.options["contrast"])
-            near = ndimage.binary_dilation(mask, np.ones((3, 3)))
-            shown = np.where(near, clean + (broken - clean) * np.float32(contrast), clean)
-            break
-    else:
-        if place.defect:
-            raise DataError(f"no visible {KINDS[place.defect - 1]} in {TRIES} tries", where=f"{spec.name} {place}")
+    shown, mask = clean, np.full((side, side), place.label == len(DEFECTS))
+    centre = np.zeros(2)
+    if place.defect:
+        shown, mask = _broken(spec, place, scene, light, clean)
+        centre = (np.argwhere(mask).mean(0)[::-1] + 0.5) * (2 / side) - 1
     noise = stream(spec, place, "noise").standard_normal((3, side, side), np.float32) * np.float32(NOISE)
     gain = float(light.colour.mean())
     return {
@@ -145,6 +136,22 @@ def sample(spec: DataSpec, split: str, row: int) -> dict[str, Array]:
         "defect": np.array(place.label, np.int32),
         "factors": np.array([pose.angle, pose.x, pose.y, light.azimuth, gain, *centre], np.float32),
     }
+
+
+def _broken(
+    spec: DataSpec, place: Address, scene: Scene, light: Light, clean: Float
+) -> tuple[Float, NDArray[np.bool_]]:
+    """The encoded picture with the defect of ``place`` and its mask; a defect that is not acceptable is drawn anew."""
+    kind, contrast = KINDS[place.defect - 1], np.float32(spec.options["contrast"])
+    for attempt in range(TRIES):
+        relief = damaged(scene, kind, stream(spec, place, "defect", attempt))
+        broken = picture(relief, light, scene.x.shape[-1] // clean.shape[-1])
+        change = np.abs(broken - clean).max(0)
+        mask = defect_mask(change)
+        if acceptable(mask, change):
+            near = ndimage.binary_dilation(mask, np.ones((3, 3)))
+            return np.where(near, clean + (broken - clean) * contrast, clean), mask
+    raise DataError(f"no visible {kind} in {TRIES} tries", where=f"{spec.name} {place}")
 
 
 def samples(spec: DataSpec, split: str, first: int, count: int, fields: Sequence[str]) -> dict[str, Array]:

@@ -51,10 +51,9 @@ class Scene:
         return float(self.x.flat[chosen]), float(self.y.flat[chosen])
 
 
-def damaged(scene: Scene, kind: str, generator: np.random.Generator) -> tuple[Relief, tuple[float, float]]:
-    """The scene with a random defect of ``kind`` and the place of its centre."""
-    place = scene.spot(generator)
-    return _DAMAGE[kind](scene, generator, *place), place
+def damaged(scene: Scene, kind: str, generator: np.random.Generator) -> Relief:
+    """The scene with a random defect of ``kind``."""
+    return _DAMAGE[kind](scene, generator, *scene.spot(generator))
 
 
 def defect_mask(change: Float) -> NDArray[np.bool_]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.textures import GAMMA
 
-Float = NDArray[np.float32]
+Float = NDArray[np.floating[Any]]
+"""Single precision throughout; the type checker cannot follow it through NumPy's arithmetic."""
 
 AMBIENT, DIFFUSE, SHINE, LIFT = 0.36, 0.68, 36, 0.8  # LIFT: height of the light above the picture plane
 
@@ -48,7 +50,8 @@ class Light:
 def lattice(side: int) -> tuple[Float, Float]:
     """x and y [side, side] of the centres of a square lattice of samples."""
     line = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / side)) - np.float32(1)
-    return np.meshgrid(line, line)  # type: ignore[return-value]
+    x, y = np.meshgrid(line, line)
+    return x, y
 
 
 def turned(x: Float, y: Float, angle: float, cx: float = 0.0, cy: float = 0.0) -> tuple[Float, Float]:

@@ -56,7 +56,7 @@ def grid(
     second = np.sqrt(np.clip(1 - (v / thick) ** 2, 0, 1)) + 1 - sway
     height = np.maximum(a * (0.6 + first), b * (0.6 + second)) * float(0.11 / wires)
     wire = np.maximum(a, b)
-    shadow = np.maximum(inside(np.abs(p - i - 0.62) - thick, 0.35), inside(np.abs(q - j - 0.62) - thick, 0.35))
+    shadow = inside(np.minimum(np.abs(p - i - 0.62), np.abs(q - j - 0.62)) - thick, 0.35)
     albedo = mix(
         colour(ground) * (1.25 - 0.6 * shadow), colour(metal) * (0.72 + 0.14 * np.maximum(first, second)), wire
     )
