@@ -88,7 +88,7 @@ class Cifar10Source:
             "defects": ["good", *(name for label, name in enumerate(CLASSES) if label not in normal)],
             "stochastic": [False] * len(categories),
             "licence": LICENCE,
-            "notes": _notes(self._folder(), self.spec.content),
+            "notes": _notes(self._folder()),
         }
 
     def code(self) -> str:
@@ -193,9 +193,11 @@ def _records(folder: Path, split: str, content: str) -> Array:
     return np.concatenate([_open(folder / name) for name in FILES[split]])
 
 
-def _notes(folder: Path, content: str) -> list[str]:
-    found = {name: (folder / name).stat().st_size // RECORD for names in FILES.values() for name in names}
-    return [f"{name} has {n} records, CIFAR-10's has {OFFICIAL}" for name, n in found.items() if n != OFFICIAL]
+def _notes(folder: Path) -> list[str]:
+    found = [(folder / name).stat().st_size // RECORD for names in FILES.values() for name in names]
+    if all(n == OFFICIAL for n in found):
+        return []
+    return [f"the files have {', '.join(map(str, found))} records, those of CIFAR-10 have {OFFICIAL} each"]
 
 
 def _resized(images: Array, size: int, kind: str) -> Array:
