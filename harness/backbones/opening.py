@@ -20,7 +20,7 @@ from harness.types import ConfigError, digest_of
 
 RECIPES = {
     "proc-features": Recipe((Phase(32, 64, 1400), Phase(64, 32, 650)), pool=240, held_out=50),
-    "proc-features-mini": Recipe((Phase(32, 64, 30), Phase(64, 32, 10)), pool=16, held_out=10),
+    "proc-features-mini": Recipe((Phase(32, 48, 80), Phase(64, 32, 15)), pool=16, held_out=10),
 }
 UNTRAINED = "random-features"
 NAMES = (*RECIPES, UNTRAINED, *PUBLISHED)
