@@ -83,4 +83,5 @@ def _pivots(rows: Sequence[Row], field: str) -> Iterator[str]:
                 cells.append(entry(row.values.get(column), best, gaps))
             lines.append([*head_cells(row), *cells])
         header = [*HEADER, "all", *(cell(columns[column].member) for column in members)]
-        yield f"### {heading(whole)} by {field}\n\n{markdown_table(header, lines)}\n{reasons(gaps)}"
+        table = markdown_table(header, lines)
+        yield "\n".join(part for part in (f"### {heading(whole)} by {field}\n", table, reasons(gaps)) if part)

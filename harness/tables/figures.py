@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -14,6 +14,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 """Distinct for colour-blind readers too (Okabe and Ito, 2008); black is left for what others are compared with."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
 REFERENCE = "#000000"
+DPI = 100
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Drawing:
     png: bytes
 
 
-def new(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches at 100 dots per inch."""
+def new(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
+    """An empty figure of a size in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+    return Figure(figsize=(width, height), dpi=DPI, layout=layout)
 
 
 def png(figure: Figure) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.tables import figures
 from harness.tables.figures import COLOURS, REFERENCE, Drawing
 from harness.tables.rows import Row
-from harness.tables.sections import contest, families, stem
+from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.stats import bootstrap_interval
 from harness.tables.text import count
 
@@ -32,7 +32,7 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
     for found in pairs.values():
         other = found[0][1]
         panels = {
-            f"{column}, difference": {one.label: _differences(one, two, column) for one, two in found}
+            f"{column}, difference": {one.label: paired_differences(one, two, column) for one, two in found}
             for column in COMPARED
         }
         text = (
@@ -41,7 +41,7 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
         )
         drawn = _figure(panels, dict.fromkeys(panels, 0.0))
         if drawn:
-            yield Drawing(stem("-".join(("change", *other.setting)), other, rows), text, drawn)
+            yield Drawing(stem(("change", *other.setting), other, rows), text, drawn)
 
 
 def variant_scores(rows: Sequence[Row]) -> Iterator[Drawing]:
@@ -51,7 +51,7 @@ def variant_scores(rows: Sequence[Row]) -> Iterator[Drawing]:
         panels: dict[str, Samples] = {}
         reference = {}
         for column in EXPLAINED:
-            panels[column] = {_short(row): row.values[column].values for row in family if column in row.values}
+            panels[column] = {short_name(row): row.values[column].values for row in family if column in row.values}
             unchanged = [row.values[column].mean for row in family if not row.changes and column in row.values]
             reference[column] = unchanged[0] if unchanged else math.nan
         text = (
@@ -60,7 +60,7 @@ def variant_scores(rows: Sequence[Row]) -> Iterator[Drawing]:
         )
         drawn = _figure(panels, reference)
         if drawn:
-            yield Drawing(stem("-".join(("variants", first.method, *first.setting)), first, rows), text, drawn)
+            yield Drawing(stem(("variants", first.method, *first.setting), first, rows), text, drawn)
 
 
 _READING = "Small dots are seeds, the diamond their mean, the bar its 95 % bootstrap interval."
@@ -70,17 +70,13 @@ def _trained(row: Row) -> tuple[object, ...]:
     return row.table, row.budget, row.images, row.precision, row.method
 
 
-def _differences(one: Row, two: Row, column: str) -> list[float]:
+def paired_differences(one: Row, two: Row, column: str) -> list[float]:
     """``one`` minus ``two`` for every seed that both have."""
     if column not in one.values or column not in two.values:
         return []
     paired = dict(zip(two.values[column].seeds, two.values[column].values, strict=True))
     mine = zip(one.values[column].seeds, one.values[column].values, strict=True)
     return [value - paired[seed] for seed, value in mine if seed in paired]
-
-
-def _short(row: Row) -> str:
-    return ", ".join(row.changes) if row.changes else row.method
 
 
 def _figure(panels: Mapping[str, Samples], reference: Mapping[str, float]) -> bytes | None:

@@ -15,6 +15,13 @@ from harness.tables.stats import mean_and_deviation
 from harness.tables.text import cell, count, fixed, markdown_table
 from harness.types import StoreError
 
+READINGS = (
+    "- means over seeds ± sample standard deviation of the measured points, which select nothing; step: median over "
+    "seeds\n"
+    "- fall: peak less end of each seed; never negative, so a noisy flat curve has a small one too\n"
+    "- loss: mean training loss since the point before, at the step of the peak and at the end: a net whose AUROC "
+    "falls while its loss still shrinks has learnt to copy\n"
+)
 PREFIX, STEP, LOSS = "probe_", "step", "loss"
 SCORES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
 """Curves that can have a peak."""
@@ -30,12 +37,15 @@ class Learning:
 
 
 def learning_of(results: Iterable[StoredResult], rows: Sequence[Row]) -> list[Learning]:
-    """The rows that have curves, in their order; a seed measured at other steps than the first one is left out."""
+    """The rows whose scores were measured along the training, in their order.
+
+    A seed measured at other steps than the first one is left out.
+    """
     found: dict[tuple[object, ...], list[Mapping[str, NDArray[np.float64]]]] = {}
     for result in sorted(results, key=lambda r: (r.cell.seed, r.key)):
         if result.status == "done" and result.cell.role == "method":
             curves = _curves(result)
-            if curves:
+            if any(key in curves for key in SCORES):
                 found.setdefault(group_of(result.cell), []).append(curves)
     return [_learning(row, found[row.group]) for row in rows if row.group in found]
 
@@ -57,10 +67,9 @@ def _learning(row: Row, seeds: Sequence[Mapping[str, NDArray[np.float64]]]) -> L
     return Learning(row, steps, {key: np.stack([curves[key] for curves in alike]) for key in names})
 
 
-def peaks_table(learned: Sequence[Learning], prefix: str = "") -> str:
+def peaks_table(learned: Sequence[Learning]) -> str:
     """Peak, end and fall of every AUROC curve, and what the training loss did meanwhile; empty without a curve."""
-    shown = [one for one in learned if len(one.steps) > 1]
-    scores = [key for key in SCORES if any(key in one.curves for one in shown)]
+    scores = [key for key in SCORES if any(key in one.curves for one in learned)]
     if not scores:
         return ""
     header = ["", "steps", "seeds"]
@@ -69,15 +78,9 @@ def peaks_table(learned: Sequence[Learning], prefix: str = "") -> str:
     lines = [
         [cell(name(one.row)), count(int(one.steps[-1])), str(len(next(iter(one.curves.values()))))]
         + [text for key in scores for text in _peak(one, key)]
-        for one in shown
+        for one in learned
     ]
-    return (
-        f"### {prefix}Along the training\n\n{markdown_table(header, lines)}\n"
-        "- means over seeds ± sample standard deviation of the measured points; step: median over seeds\n"
-        "- fall: peak less end of each seed; never negative, so a noisy flat curve has a small one too\n"
-        "- loss: mean training loss since the point before, at the step of the peak and at the end: a net whose AUROC "
-        "falls while its loss still shrinks has learnt to copy\n"
-    )
+    return markdown_table(header, lines)
 
 
 def _peak(one: Learning, key: str) -> list[str]:

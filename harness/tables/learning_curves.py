@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness.tables import figures
 from harness.tables.figures import COLOURS, MARKS, REFERENCE, Drawing
-from harness.tables.learning import Learning
+from harness.tables.learning import SCORES, Learning
 from harness.tables.rows import Row
 from harness.tables.sections import contest, families, stem
 from harness.tables.text import count
@@ -35,13 +35,14 @@ def draw(learned: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
     """A figure per data set and budget of the methods as they are, and one for every six variants of a method."""
     known = {id(one.row): one for one in learned}
     plain: dict[tuple[object, ...], list[Learning]] = {}
-    for one in learned:
-        if not one.row.overrides:
-            plain.setdefault(contest(one.row), []).append(one)
+    for row in rows:
+        if row.role == "method" and not row.overrides:
+            plain.setdefault(contest(row), []).append(known.get(id(row)) or _level(row))
     for members in plain.values():
-        yield from _drawings("learning_curves", "Learning curves", members, rows)
+        if any(id(one.row) in known for one in members):
+            yield from _drawings(("learning_curves",), "Learning curves", members, rows)
     for family in families([one.row for one in learned]):
-        title = "-".join(("learning_curves", family[0].method, *family[0].setting))
+        title = ("learning_curves", family[0].method, *family[0].setting)
         members = [known[id(row)] for row in family]
         first = members[:1] if not family[0].changes else []
         changed = members[len(first) :]
@@ -49,17 +50,26 @@ def draw(learned: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
             number = str(start // BESIDE + 1) if len(changed) > BESIDE else ""
             shown = [*first, *changed[start : start + BESIDE]]
             caption = f"Learning curves of variants of {family[0].method}"
-            yield from _drawings(f"{title}-{number}", caption, shown, rows)
+            yield from _drawings((*title, number), caption, shown, rows)
 
 
-def _drawings(title: str, caption: str, members: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
+def _level(row: Row) -> Learning:
+    """A detector that does not learn step by step: its scores, as one point."""
+    values = {name: np.array([row.values[name].values]).T for name in SCORES if name in row.values}
+    return Learning(row, np.zeros(1), values)
+
+
+def _drawings(
+    title: Sequence[str], caption: str, members: Sequence[Learning], rows: Sequence[Row]
+) -> Iterator[Drawing]:
     panels = [key for key in PANELS if any(_drawn(one, key) for one in members)]
     if not panels:
         return
     row = members[0].row
-    seeds = sorted({len(curves) for one in members for curves in one.curves.values()})
-    text = f"{caption}, budget {row.budget} ({count(row.images)} images): mean of the seeds"
-    text += "; the band reaches from the lowest to the highest" if seeds[-1] > 1 else ""
+    text = f"{caption}, budget {row.budget} ({count(row.images)} images): mean of the seeds; the band reaches from the "
+    text += "lowest to the highest"
+    if any(len(one.steps) == 1 for one in members):
+        text += ", a level line is the score of a detector that does not learn step by step"
     yield Drawing(stem(title, row, rows), text, _figure(members, panels))
 
 
@@ -93,25 +103,30 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
 
 def _looks(members: Sequence[Learning]) -> list[dict[str, str]]:
     """Colour and mark of every line; an unchanged method among its variants is black."""
-    reference = [not one.row.changes and any(other.row.changes for other in members) for one in members]
+    among_variants = any(one.row.changes for one in members)
     looks = []
-    for number, one_is in enumerate(reference):
-        place = (number - sum(reference)) if any(reference) else number
-        colour = REFERENCE if one_is else COLOURS[place % len(COLOURS)]
-        turn = ("-", "--", ":")[place // len(COLOURS) % 3] if not one_is else "-"
-        looks.append({"color": colour, "marker": MARKS[number % len(MARKS)], "linestyle": turn})
+    place = 0
+    for one in members:
+        if among_variants and not one.row.changes:
+            looks.append({"color": REFERENCE, "marker": MARKS[-1], "linestyle": "-"})
+            continue
+        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKS[place % len(MARKS)], "linestyle": "-"}
+        if len(one.steps) == 1:
+            look |= {"marker": "", "linestyle": "--"}
+        elif place >= len(COLOURS):
+            look["linestyle"] = ":"
+        looks.append(look)
+        place += 1
     return looks
 
 
 def _line(axis: Axes, steps: NDArray[np.float64], curves: NDArray[np.float64], look: Mapping[str, str]) -> None:
-    """Mean and range over the seeds that were measured at every step; a method of one point is a level line."""
-    whole = curves[:, np.isfinite(curves).any(axis=0)]
-    at = steps[np.isfinite(curves).any(axis=0)]
-    if len(at) == 1:
-        axis.axhline(float(np.nanmean(whole)), linewidth=1.2, color=look["color"], linestyle=(0, (6, 2)))
+    """Mean and range over the seeds at every step that some seed was measured at; one point makes a level line."""
+    known = np.isfinite(curves).any(axis=0)
+    at, whole = steps[known], curves[:, known]
+    mean, low, high = np.nanmean(whole, axis=0), np.nanmin(whole, axis=0), np.nanmax(whole, axis=0)
+    if len(steps) == 1:
+        axis.axhline(mean[0], linewidth=1.2, color=look["color"], linestyle=look["linestyle"])
         return
-    if len(curves) > 1:
-        axis.fill_between(
-            at, np.nanmin(whole, axis=0), np.nanmax(whole, axis=0), color=look["color"], alpha=0.13, linewidth=0
-        )
-    axis.plot(at, np.nanmean(whole, axis=0), linewidth=1.6, markersize=4, **look)  # type: ignore[arg-type]
+    axis.fill_between(at, low, high, color=look["color"], alpha=0.13, linewidth=0)
+    axis.plot(at, mean, linewidth=1.6, markersize=4, **look)  # type: ignore[arg-type]

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.tables import learning
 from harness.tables.figures import Drawing
-from harness.tables.learning import Learning, peaks_table
+from harness.tables.learning import Learning
 from harness.tables.metric_tables import group_tables, is_defined, name
 from harness.tables.ranks import ranks
 from harness.tables.reported import Published
@@ -17,6 +18,12 @@ from harness.tables.text import cell, code, count, fixed, markdown_table
 
 ORACLES = {"generation_3d": "real data"}
 """What stands behind the oracle rows of a protocol, where that is not simply the truth."""
+INSTRUMENTS = {
+    "judges": "judges (SHA-256 of the weights behind `proc-v1`, pose and depth)",
+    "judge_report": "judges on held-out pictures",
+    "features": "frozen features that detectors see (name, SHA-256 of the weights)",
+}
+"""Notes of results that say with what they were measured."""
 
 
 @dataclass(frozen=True)
@@ -88,20 +95,25 @@ def _trained(rows: Sequence[Row]) -> str:
 
 def _tables(rows: Sequence[Row], learned: Sequence[Learning]) -> list[str]:
     shown, apart = main_rows(rows), {id(row) for row in variants(rows)}
-    parts = [_trained([*shown, *variants(rows)]), *group_tables(shown, ranks(rows)), _peaks(shown, learned)]
+    parts = [
+        _trained([*shown, *variants(rows)]),
+        *group_tables(shown, ranks(rows)),
+        _peaks(shown, learned, readings=learning.READINGS),
+    ]
     if apart:
         parts.append(
             "### Variants\n\nA method as it is, then with one or more settings changed. The best of many variants is "
-            "chosen by its test score, so variants hold no rank.\n"
+            "chosen by its test score, so variants hold no rank. Columns read as above.\n"
         )
         changed = [row for family in families(rows) for row in family]
-        parts += [*group_tables(changed, {}, "Variants: ", readings=False), _peaks(changed, learned, "Variants: ")]
+        parts += [*group_tables(changed, {}, "####", readings=False), _peaks(changed, learned, "####")]
     return parts
 
 
-def _peaks(rows: Sequence[Row], learned: Sequence[Learning], prefix: str = "") -> str:
+def _peaks(rows: Sequence[Row], learned: Sequence[Learning], level: str = "###", readings: str = "") -> str:
     by_group = {one.row.group: one for one in learned}
-    return peaks_table([by_group[row.group] for row in rows if row.group in by_group], prefix)
+    table = learning.peaks_table([by_group[row.group] for row in rows if row.group in by_group])
+    return "\n".join(part for part in (f"{level} Along the training\n", table, readings) if part) if table else ""
 
 
 def _figures(drawings: Sequence[Drawing]) -> str:
@@ -178,17 +190,15 @@ def _gallery(pictures: Sequence[str]) -> str:
 def _provenance(rows: Sequence[Row]) -> str:
     def known(name: str) -> str:
         texts = {text for row in rows for text in (*row.facts.get(name, ()), *row.notes.get(name, {}).values())}
-        return ", ".join(cell(text) for text in sorted(texts)) or "not recorded"
+        return ", ".join(cell(text) for text in sorted(texts))
 
-    judges = {text for row in rows for text in row.notes.get("judges", {}).values()}
     lines = [
         f"- data recipe: {', '.join(sorted({code(row.data_digest[:12]) for row in rows}))}",
         f"- protocol: {', '.join(sorted({cell(row.protocol) for row in rows}))}",
-        f"- judges (SHA-256 of the weights behind `proc-v1`, pose and depth): {known('judges')}",
-        f"- judges on held-out pictures: {known('judge_report')}",
-        f"- device: {known('device')}",
+        *(f"- {meaning}: {known(name)}" for name, meaning in INSTRUMENTS.items() if known(name)),
+        f"- device: {known('device') or 'not recorded'}",
         f"- code: {', '.join(sorted({code(digest[:12]) for row in rows for digest in row.codes})) or 'not recorded'}",
     ]
-    if len(judges) > 1:
+    if len({text for row in rows for text in row.notes.get("judges", {}).values()}) > 1:
         lines.append("- **Rows were scored by different judges (another machine trains others): compare with care.**")
     return "## Provenance\n\n" + "\n".join(lines) + "\n"

@@ -15,8 +15,8 @@ Places = Mapping[tuple[int, str], Rank]
 HEADER = ("", "images", "seeds")
 
 
-def group_tables(rows: Sequence[Row], places: Places, prefix: str = "", *, readings: bool = True) -> list[str]:
-    """A section per group of columns, titled ``prefix`` and the group; rows without any of its columns stand below."""
+def group_tables(rows: Sequence[Row], places: Places, level: str = "###", *, readings: bool = True) -> list[str]:
+    """A section per group of columns under a heading of ``level``; rows without any of its columns stand below."""
     parts = []
     for group in GROUPS:
         columns = [column for column in columns_of(rows) if style(column).group == group and style(column).page]
@@ -33,11 +33,9 @@ def group_tables(rows: Sequence[Row], places: Places, prefix: str = "", *, readi
             ]
             for row in scored
         ]
-        below = reasons(gaps)
-        if readings:
-            below += "".join(f"- `{column}`: {style(column).reading}\n" for column in columns if style(column).reading)
+        below = reasons(gaps) + (_readings(columns) if readings else "")
         below += "".join(_without(row, columns) for row in rows if row.done and row not in scored)
-        parts.append(f"### {prefix}{group}\n\n{markdown_table(header, lines)}\n{below}")
+        parts.append("\n".join([f"{level} {group}\n", markdown_table(header, lines), *([below] if below else [])]))
     return parts
 
 
@@ -65,24 +63,31 @@ def entry(value: Value | None, rank: Rank | None, gaps: dict[str, str]) -> str:
     """One cell: mean, deviation, bold for the best, open ranks; ``gaps`` collects a mark for every reason of a gap."""
     if value is None:
         return ""
+    mark = gaps.setdefault(value.note, chr(ord("a") + len(gaps))) if value.note else ""
+    mark = f" <sup>{mark}</sup>" if mark else ""
     if not math.isfinite(value.mean):
-        mark = gaps.setdefault(value.note, chr(ord("a") + len(gaps))) if value.note else ""
-        return f"n/a <sup>{mark}</sup>" if mark else "n/a"
+        return f"n/a{mark}"
     digits = style(value.column).digits
     text = fixed(value.mean, digits)
     if math.isfinite(value.std):
         text += f" ± {fixed(value.std, digits)}"
-    if rank is None:
-        return text
-    text = f"**{text}**" if rank.best else text
-    if rank.low is None:
-        return text
-    return f"{text} ({rank.low}{'' if rank.low == rank.high else f'–{rank.high}'})"
+    if rank is not None and rank.best:
+        text = f"**{text}**"
+    if rank is not None and rank.low is not None:
+        text += f" ({rank.low}{'' if rank.low == rank.high else f'–{rank.high}'})"
+    return text + mark
 
 
 def reasons(gaps: Mapping[str, str]) -> str:
     """The list of what the marks in a table stand for."""
     return "".join(f"- <sup>{mark}</sup> {cell(reason)}\n" for reason, mark in gaps.items())
+
+
+def _readings(columns: Sequence[str]) -> str:
+    named: dict[str, list[str]] = {}
+    for column in columns:
+        named.setdefault(style(column).reading, []).append(f"`{column}`")
+    return "".join(f"- {', '.join(names)}: {reading}\n" for reading, names in named.items() if reading)
 
 
 def _without(row: Row, columns: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from harness.atomic import write_bytes
 from harness.store import StoredResult
 from harness.tables.rows import Row, group_of
+from harness.tables.sheets import SHARED, sheets
 from harness.tables.text import file_name
 
 STRIPS = ("turntable", "samples")
@@ -24,7 +25,8 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
     """Write the pictures of every row but the floors to ``folder``/pictures and return them, sorted.
 
     ``<row>-<budget>-s<seed>-<picture>.png`` for the first finished seed; ``<row>-<budget>-seeds-<picture>.png`` has a
-    line per finished seed, in order. A picture that cannot be read is left out: the tables do not depend on it.
+    line per finished seed, in order; pictures that differ between rows in one line only stand together on ``sheets``.
+    A picture that cannot be read is left out: the tables do not depend on it.
     """
     by_row: dict[tuple[object, ...], list[StoredResult]] = {}
     for result in sorted(results, key=lambda r: (r.cell.seed, r.key)):
@@ -38,7 +40,7 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
         first = members[0].cell
         row = (labels[group], first.budget.name if first.role == "method" else "")
         for name, path in members[0].pictures.items():
-            content = _read(path)
+            content = None if name in SHARED else _read(path)
             if content is not None:
                 made[file_name(*row, f"s{first.seed}", name)] = content
         distinct = {member.cell.seed: member for member in members}
@@ -47,6 +49,7 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
             strip = _strip([member.pictures[name] for member in distinct.values() if name in member.pictures], side)
             if strip is not None:
                 made[file_name(*row, "seeds", name)] = strip
+    made |= sheets(rows, {group: members[0].pictures for group, members in by_row.items()})
     paths = []
     for stem in sorted(made):
         paths.append(folder / "pictures" / f"{stem}.png")

@@ -213,7 +213,7 @@ def _value(column: str, done: Sequence[StoredResult], reasons: Mapping[int, str]
         std=std,
         low=low,
         high=high,
-        note="; ".join(missing) if len(finite) < len(done) else "",
+        note="; ".join(missing),
         seeds=tuple(seed for seed, _ in known),
     )
 

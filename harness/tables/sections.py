@@ -45,14 +45,19 @@ def _family(row: Row) -> tuple[object, ...]:
     return (*contest(row), row.method, row.precision)
 
 
+def short_name(row: Row) -> str:
+    """The row among comparable ones: what was changed, or the method's name."""
+    return ", ".join(row.changes) or row.method
+
+
 def contest(row: Row) -> tuple[object, ...]:
     """What must be equal for two trained rows to be compared: table, setting of the task, budget."""
     return (*row.table, row.setting, row.budget, row.images)
 
 
-def stem(title: str, row: Row, rows: Sequence[Row]) -> str:
+def stem(title: Sequence[str], row: Row, rows: Sequence[Row]) -> str:
     """A file name for a figure about rows like ``row``: title, budget, and what tells it from others of ``rows``."""
-    parts = [title, row.budget]
+    parts = [*title, row.budget]
     if len({other.images for other in rows if other.role == "method" and other.budget == row.budget}) > 1:
         parts.append(str(row.images))
     if len({other.table for other in rows}) > 1:

@@ -37,21 +37,19 @@ STYLES: dict[str, ColumnStyle] = {
         "higher",
         SHORTCUT,
         3,
-        "squared distance of the rebuilt features of a defect to its own features, relative to that to its clean "
-        "twin's: 0 copies the defect, above 1 is nearer to the twin",
+        "squared error of the rebuilt features of a defect to its own features, relative to that to its clean twin's: "
+        "0 copies the defect, above 1 is nearer to the twin",
     ),
-    "error_defect": ColumnStyle("none", SHORTCUT, 3, "squared error per feature on defects; falls where a net copies"),
-    "error_good": ColumnStyle(
-        "lower", SHORTCUT, 3, "squared error per feature on good images; low for a copying net too", ranked=False
-    ),
-    "error_ratio": ColumnStyle("higher", SHORTCUT, 2, "error on defects relative to that on good images"),
-    "twin_gain": ColumnStyle(
-        "higher", SHORTCUT, 3, "error to the defective image relative to that to its clean twin, inside the mask"
-    ),
+    "error_defect": ColumnStyle("none", SHORTCUT, 3, "squared feature error on defects; falls where a net copies"),
+    "error_good": ColumnStyle("none", SHORTCUT, 3, "squared feature error on good images; low for a copying net too"),
+    "error_ratio": ColumnStyle("higher", SHORTCUT, 2, "the error on defects relative to that on good images"),
     # The page shows these with the curves they come from.
     "image_auroc_peak": ColumnStyle("none", LEARNING, 3, "highest image AUROC along the training", page=False),
     "image_auroc_fall": ColumnStyle("lower", LEARNING, 3, "its peak less its end", ranked=False, page=False),
     "pixel_auroc_peak": ColumnStyle("none", LEARNING, 3, "highest pixel AUROC along the training", page=False),
     "pixel_auroc_fall": ColumnStyle("lower", LEARNING, 3, "its peak less its end", ranked=False, page=False),
-    "loss_final": ColumnStyle("lower", LEARNING, 4, "training loss at the end", ranked=False, page=False),
+    "loss_final": ColumnStyle("none", LEARNING, 4, "training loss at the end", page=False),
+    "loss_after_peak": ColumnStyle(
+        "none", LEARNING, 3, "training loss at the end relative to that at the peak of the pixel AUROC", page=False
+    ),
 }

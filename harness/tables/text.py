@@ -45,9 +45,9 @@ def file_name(*parts: str) -> str:
     return "-".join(re.sub(r"[^A-Za-z0-9._=]+", "_", part).strip("_") for part in parts if part)
 
 
-def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first column is left-aligned, the others right-aligned. Cells come escaped."""
-    rows = [header, [":---", *["---:"] * (len(header) - 1)], *lines]
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table; the first ``left`` columns are left-aligned, the others right-aligned. Cells come escaped."""
+    rows = [header, [*[":---"] * left, *["---:"] * (len(header) - left)], *lines]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
