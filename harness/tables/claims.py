@@ -33,10 +33,13 @@ _PRECEDENCE: tuple[Word, ...] = ("REFUTED", "UNTESTED", "INCONCLUSIVE", "SUPPORT
 
 @dataclass(frozen=True)
 class Comparison:
-    """Treatment against one control: ``differences`` of the paired ``seeds``, positive in the claimed direction."""
+    """Treatment against one control: ``differences`` of the paired ``seeds``, positive in the claimed direction, of the
+    values ``treated`` and ``controlled``; ``unpaired`` says why a seed has no pair."""
 
     control: str
     seeds: tuple[int, ...]
+    treated: tuple[float, ...]
+    controlled: tuple[float, ...]
     differences: tuple[float, ...]
     effect: float
     deviation: float
@@ -236,15 +239,16 @@ def _compare(claim: Claim, control: Term, arena: _Arena, barred: str) -> Compari
     seeds = sorted(
         {s for term in (claim.treatment, control) for label in term.rows for s in _own_seeds(arena.rows[label])}
     )
-    differences, unpaired = {}, {}
+    pairs: dict[int, tuple[float, float]] = {}
+    unpaired: dict[int, str] = {}
     for seed in seeds:
         treated, controlled = (_value(term, claim.metric, seed, arena) for term in (claim.treatment, control))
         gaps = [side for side in (treated, controlled) if isinstance(side, str)]
         if isinstance(treated, float) and isinstance(controlled, float):
-            differences[seed] = sign * (treated - controlled)
+            pairs[seed] = treated, controlled
         else:
             unpaired[seed] = "; ".join(dict.fromkeys(gaps))
-    values = tuple(differences.values())
+    values = tuple(sign * (treated - controlled) for treated, controlled in pairs.values())
     effect, deviation = stats.mean_and_deviation(values)
     low, high, coverage = stats.sign_flip_interval(values)
     p, p_two_sided = stats.sign_flip(values)
@@ -253,7 +257,9 @@ def _compare(claim: Claim, control: Term, arena: _Arena, barred: str) -> Compari
         verdict, reason = "INCONCLUSIVE", barred
     return Comparison(
         control=str(control),
-        seeds=tuple(differences),
+        seeds=tuple(pairs),
+        treated=tuple(treated for treated, _ in pairs.values()),
+        controlled=tuple(controlled for _, controlled in pairs.values()),
         differences=values,
         effect=effect,
         deviation=deviation,

@@ -99,7 +99,7 @@ def page(verdicts: Sequence[Verdict], about: str = "") -> str:
     parts = [f"# Claims of suite {cell(first.claim.suite)}, tier {cell(first.tier)}\n", _preface(verdicts)]
     parts += [f"**About these claims.** {cell(about)}\n"] if about else []
     header = ["claim", "what it says", "verdict", "effect", "matters from", "p", "Holm", "seeds"]
-    parts.append(markdown_table(header, [_summary(verdict) for verdict in verdicts]))
+    parts.append(markdown_table(header, [_summary(verdict) for verdict in verdicts], left=3))
     parts += [_section(verdict) for verdict in verdicts]
     return "\n".join(parts)
 
@@ -108,7 +108,8 @@ def _preface(verdicts: Sequence[Verdict]) -> str:
     counts = Counter[str](verdict.verdict for verdict in verdicts)
     told = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
     judged = [verdict for verdict in verdicts if verdict.judged]
-    pairs = min((len(c.seeds) for verdict in judged for c in verdict.comparisons), default=stats.FEWEST_PAIRS)
+    pairs = min(map(_pairs, judged), default=stats.FEWEST_PAIRS)
+    chance = sum(math.floor(stats.ALPHA * 2 ** _pairs(v)) / 2 ** _pairs(v) for v in judged)
     enough = math.ceil(math.log2(max(len(judged), 1) / stats.ALPHA))
     lines = [
         f"{told}. A verdict is about this implementation, these data and this budget, not about the paper's own "
@@ -121,8 +122,8 @@ def _preface(verdicts: Sequence[Verdict]) -> str:
         "coverage 0.94). A claim against several controls must hold against each; the line shows the weakest.",
         f"**Many claims.** Holm's column adjusts p for the {len(judged)} claims judged here and changes no verdict: "
         f"with {pairs} seeds no p is below 1/{2**pairs}, and only from {enough} seeds on could a claim pass it at all. "
-        "SUPPORTED\\* is supported by its own test alone. Were every effect zero, the rule would still support up to "
-        f"{fixed(stats.ALPHA * len(judged), 1)} of them by chance.",
+        "SUPPORTED\\* is supported by its own test alone. Were every effect zero, chance would still support up to "
+        f"{fixed(chance, 1)} of them.",
     ]
     return "\n\n".join(lines) + "\n"
 
@@ -141,7 +142,7 @@ def _summary(verdict: Verdict) -> list[str]:
         f"{claim.smallest_effect:g}",
         _p(verdict.p),
         _p(verdict.holm),
-        str(min(len(c.seeds) for c in verdict.comparisons)),
+        str(_pairs(verdict)),
     ]
 
 
@@ -165,14 +166,14 @@ def _section(verdict: Verdict) -> str:
     facts += [f"Stale (the code has changed since): {cell(row)}, seeds {_seeds(seeds)}." for row, seeds in stale]
     if claim.note:
         facts.append(f"Note: {cell(claim.note)}")
-    facts.append(f"Claim: {code(claim.digest)}")
+    facts.append(f"SHA-256 of the claim: {code(claim.digest)}")
     if verdict.comparisons:
-        lines += [_numbers(verdict), _differences(verdict)]
+        lines += [_numbers(verdict), _by_seed(verdict)]
     return "\n".join(lines) + "\n" + "".join(f"- {fact}\n" for fact in facts)
 
 
 def _numbers(verdict: Verdict) -> str:
-    header = ["against", "effect", "bootstrap-t", "p one-sided", "two-sided", "could find", "seeds to decide", "alone"]
+    header = ["against", "effect", "bootstrap-t", "p", "two-sided p", "detectable", "seeds to decide", "verdict"]
     claim = verdict.claim
     lines = []
     for c in verdict.comparisons:
@@ -181,20 +182,34 @@ def _numbers(verdict: Verdict) -> str:
     return markdown_table(header, lines)
 
 
-def _differences(verdict: Verdict) -> str:
+def _by_seed(verdict: Verdict) -> str:
+    """Values and differences of every pair, with their mean and standard deviation."""
     seeds = sorted({seed for c in verdict.comparisons for seed in c.seeds})
-    header = ["difference by seed", *map(str, seeds), "std"]
-    lines = []
-    for c in verdict.comparisons:
-        known = dict(zip(c.seeds, c.differences, strict=True))
+    header = [f"{code(verdict.claim.metric)} by seed", *map(str, seeds), "mean", "std"]
+    lines: list[list[str]] = []
+
+    def line(name: str, c: Comparison, values: Sequence[float]) -> None:
+        known = dict(zip(c.seeds, values, strict=True))
         shown = [_digits(known[seed], verdict.claim) if seed in known else "" for seed in seeds]
-        lines.append([cell(c.control), *shown, _digits(c.deviation, verdict.claim)])
+        line = [name, *shown, *(_digits(x, verdict.claim) for x in stats.mean_and_deviation(values))]
+        if line not in lines:
+            lines.append(line)
+
+    for control, c in zip(verdict.claim.controls, verdict.comparisons, strict=True):
+        line(cell(str(verdict.claim.treatment)), c, c.treated)
+        if control.constant is None:
+            line(cell(c.control), c, c.controlled)
+        line(f"**in favour of the claim**, against {cell(c.control)}", c, c.differences)
     return markdown_table(header, lines)
 
 
 # --------------------------------------------------------------------------------------------------------- words
 def _word(verdict: Verdict) -> str:
     return f"{verdict.verdict}\\*" if _passes(verdict) == "no" else verdict.verdict
+
+
+def _pairs(verdict: Verdict) -> int:
+    return min(len(c.seeds) for c in verdict.comparisons)
 
 
 def _passes(verdict: Verdict) -> str:

@@ -12,7 +12,7 @@ import pytest
 from harness import cli
 
 
-@pytest.mark.parametrize("verb", ["run", "plan", "leaderboard", "list", "data", "check", "score", "replay"])
+@pytest.mark.parametrize("verb", ["run", "plan", "leaderboard", "claims", "list", "data", "check", "score", "replay"])
 def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([verb, "--help"])
@@ -23,7 +23,9 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
 def test_help_names_every_verb_and_no_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([]) == 2
     shown = capsys.readouterr().out
-    assert all(verb in shown for verb in ("run", "plan", "leaderboard", "list", "data", "check", "score", "replay"))
+    assert all(
+        verb in shown for verb in ("run", "plan", "leaderboard", "claims", "list", "data", "check", "score", "replay")
+    )
 
 
 @pytest.mark.parametrize(
