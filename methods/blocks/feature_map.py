@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -56,10 +55,7 @@ class FeatureMap:
         o = self.options = parse_options(FeatureOptions, config, "features")
         if o.grid < 1:
             raise ConfigError(f"{o.grid} is below 1", where="features.grid")
-        if not o.stages or o.stages[0] < 1 or any(a >= b for a, b in pairwise(o.stages)):
-            raise ConfigError(f"{list(o.stages)} are not ascending stages from 1 on", where="features.stages")
-        places = [stage - 1 for stage in o.stages]
-        self.backbone = open_backbone(o.backbone, context.assets, device=context.device, stages=places)
+        self.backbone = open_backbone(o.backbone, context.assets, device=context.device, stages=o.stages)
         self.device = context.device
         self.grid = o.grid
         self.channels = sum(self.backbone.channels)
