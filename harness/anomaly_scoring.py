@@ -184,13 +184,14 @@ def _category(
     values["mean7"] = anomaly.mean_of_seven(values)
     for pool, (found, truth) in zip(pools, ((scores, labels), (stack, masks)), strict=True):
         pool.add(found, truth)
-    reasons = ["no good test images: image metrics are undefined, pixels of defective images alone are counted"] * (
-        not good
-    )
-    reasons += ["no defective test images"] * (not defective)
-    reasons += ["no defect is left at this size"] * bool(defective and not masks.any())
-    reasons += ["no normal pixel"] * bool(masks.all())
-    return CategoryScores(good, defective, {name: values[name] for name in COLUMNS}, "; ".join(reasons))
+    reasons = {
+        "no good test images: image metrics are undefined, pixels of defective images alone are counted": not good,
+        "no defective test images": not defective,
+        "no defect is left at this size": defective and not masks.any(),
+        "no normal pixel": masks.all(),
+    }
+    note = "; ".join(reason for reason, holds in reasons.items() if holds)
+    return CategoryScores(good, defective, {name: values[name] for name in COLUMNS}, note)
 
 
 def _warn_of_gaps(categories: Mapping[str, CategoryScores], means: Mapping[str, anomaly.CategoryMean]) -> None:

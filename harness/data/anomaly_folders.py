@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.data import cifar10, mvtec_source
 from harness.data.pictures import FILTERS, folder_digest
 from harness.data.sources import Source
-from harness.types import ConfigError, DataError, DataSpec, PosePrior, Tier
+from harness.types import ConfigError, DataSpec, PosePrior, Tier
 
 VERSION = "1"  # raise it when the rows made of the same files change
 OPTIONS: dict[str, dict[str, str]] = {
@@ -57,9 +57,6 @@ def spec(
     if values["filter"] not in FILTERS:
         raise ConfigError(f"unknown filter '{values['filter']}'", where=name, remedy=f"Known: {', '.join(FILTERS)}.")
     place = Path(root)
-    if not place.is_dir():
-        what = "is not a folder" if place.exists() else "does not exist"
-        raise DataError(what, where=str(root), remedy="Give the folder of the data set.")
     if kind == "mvtec":
         splits, categories, files = mvtec_source.contents(place, values)
     else:

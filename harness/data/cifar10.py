@@ -1,7 +1,7 @@
 """CIFAR-10 (binary version) as an anomaly data set: some classes are normal, the images of the others anomalous.
 
 A record is one label byte and 3,072 bytes (red, green and blue plane, row by row). ``normal`` is one class (one versus
-rest) or one of the four halves of the 5-versus-5 protocol (UniAD, section 4.2).
+rest) or one of the four halves of UniAD's 5-versus-5 protocol.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ def contents(root: Path, options: Mapping[str, str], seed: int) -> tuple[dict[st
     for split in FILES:
         labels = np.concatenate([_open(folder / name)[:, 0] for name in FILES[split]])
         splits[split] = len(_chosen(labels, split, options, seed))
-        if not np.isin(labels, normal).any() or np.isin(labels, normal).all():
-            raise DataError(
-                f"split {split} has no {'anomalous' if splits[split] else 'normal'} images", where=str(folder)
-            )
+        found = np.isin(labels, normal)
+        if not found.any() or (split == "test" and found.all()):
+            kind = "anomalous" if found.any() else "normal"
+            raise DataError(f"split {split} has no {kind} images", where=str(folder), remedy="Use the whole files.")
     return splits, len(normal), [folder / name for names in FILES.values() for name in names]
 
 
@@ -150,6 +150,9 @@ def _chosen(labels: Array, split: str, options: Mapping[str, Any], seed: int) ->
 
 def _batches(root: Path) -> Path:
     """The folder with the files: ``root`` or ``cifar-10-batches-bin`` below it."""
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        raise DataError(what, where=str(root), remedy=f"Give the folder that holds {FOLDER}.")
     names = [name for part in FILES.values() for name in part]
     folder = next((place for place in (root / FOLDER, root) if (place / names[0]).is_file()), root / FOLDER)
     missing = [name for name in names if not (folder / name).is_file()]

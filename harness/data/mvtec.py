@@ -84,6 +84,8 @@ def list_tree(root: Path, only: str = "all") -> Tree:
             images = _images(folder / "test" / defect, notes)
             masks = _masks(folder, defect, images, notes)
             test += [Item(path, number, names.index(defect), masks[stem]) for stem, path in images.items()]
+        strangers = {path.name for path in _folders(folder / "ground_truth")} - set(_defects(folder))
+        notes += [f"{category}/ground_truth/{name} is left out: no defect of the test" for name in sorted(strangers)]
     if OFFICIAL.keys() >= set(found):
         notes += _counts(categories, train, test)
     return Tree(root, categories, names, tuple(train), tuple(test), tuple(notes))
@@ -189,8 +191,7 @@ def _counts(categories: Sequence[str], train: Sequence[Item], test: Sequence[Ite
     differing = []
     for number, name in enumerate(categories):
         found = (
-            sum(item.category == number for item in train)
-            or OFFICIAL[name][0],  # maps are scored without training images
+            sum(item.category == number for item in train) or OFFICIAL[name][0],  # none are needed to score maps
             sum(item.category == number and item.defect == 0 for item in test),
             sum(item.category == number and item.defect > 0 for item in test),
         )

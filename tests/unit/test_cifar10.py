@@ -126,6 +126,11 @@ def one_sided(folder: Path) -> None:
     write(folder / "test_batch.bin", 0, np.array([0, 1], np.uint8))
 
 
+def no_normal_training(folder: Path) -> None:
+    for k in range(1, 6):
+        write(folder / f"data_batch_{k}.bin", k, np.array([7, 8], np.uint8))
+
+
 def python_version(folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
@@ -142,6 +147,7 @@ def python_version(folder: Path) -> None:
         (missing, r"data_batch_3\.bin, test_batch\.bin are missing"),
         (wrong_label, r"data_batch_3\.bin: label 11 is above 9"),
         (one_sided, r"split test has no anomalous images"),
+        (no_normal_training, r"split train has no normal images"),
         (python_version, r"Python version of CIFAR-10.*pickles.*cifar-10-binary"),
     ],
 )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from harness.data import catalogue
 from harness.data.cache import open_dataset
+from harness.data.masks import picked
 from harness.data.mvtec import OFFICIAL
 from harness.data.views import Split
 from harness.types import ConfigError, DataError
@@ -66,6 +68,15 @@ def test_masks_pick_the_nearest_pixel(tree: Path) -> None:
     assert np.array_equal(mask.astype(bool), inside[0][:, None] & inside[1])
 
 
+@pytest.mark.parametrize("sizes", [(24, 24, 7, 9), (5, 9, 16, 16), (33, 20, 32, 64)])
+def test_picking_pixels_is_the_exact_nearest_of_torch(sizes: tuple[int, int, int, int]) -> None:
+    height, width, high, wide = sizes
+    mask = np.random.default_rng(0).random((height, width)) < 0.5
+    whole = torch.from_numpy(mask.astype(np.float32))[None, None]
+    same = torch.nn.functional.interpolate(whole, (high, wide), mode="nearest-exact")[0, 0].numpy()
+    assert np.array_equal(picked(mask, high, wide), same > 0)
+
+
 def test_a_mask_that_vanishes_leaves_its_image_defective(tree: Path) -> None:
     thin = np.zeros((SIDE, SIDE), np.uint8)
     thin[1, 1] = 255  # centres at 16 px fall into rows 0, 2, 3, 5...
@@ -104,10 +115,12 @@ def test_what_is_left_out_is_noted(tree: Path) -> None:
     put(tree / "grid" / "ground_truth" / "bent" / "009_mask.png", picture("grid", 1))
     (tree / "grid" / "test" / "good" / "Thumbs.db").write_bytes(b"x")
     (tree / "docs").mkdir()
+    (tree / "grid" / "ground_truth" / "good").mkdir()
     text = "\n".join(opened(tree, "train").index["notes"])
     for part in (
         "docs",
         "grid/train/bent",
+        "grid/ground_truth/good",
         "1 masks in",
         "009_mask",
         "Thumbs.db",
