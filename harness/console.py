@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from harness.tables.rows import Row
 
 _NUMBER = re.compile(r"[-+]?[\d,.]*|\?|n/a")
-FIRST = ("fid", "kid", "precision", "recall", "pose_corr", "pose_mae", "id_var_ratio", "side", "mad", "reproj_l1")
+FIRST = (
+    "fid", "kid", "precision", "recall", "pose_corr", "pose_mae", "id_var_ratio", "side", "mad", "reproj_l1",
+    "image_auroc", "pixel_auroc", "aupro", "mean7", "shortcut_ratio", "error_ratio",
+)  # fmt: skip
 """Metrics that a narrow screen shows before all others."""
 LINE_SECONDS = 15.0
 """Least time between two plain lines of one cell's stage."""

@@ -48,10 +48,15 @@ def bootstrap_interval(
     if len(values) < 2:
         return math.nan, math.nan
     sample = np.sort(np.asarray(values, np.float64))
-    draws = np.random.default_rng(seed).integers(0, len(sample), (resamples, len(sample)))
-    means = sample[draws].mean(axis=1)
+    means = sample[_draws(len(sample), resamples, seed)].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@functools.cache
+def _draws(n: int, resamples: int, seed: int) -> np.ndarray:
+    """Kept because a table has thousands of intervals over equally many seeds."""
+    return np.random.default_rng(seed).integers(0, n, (resamples, n))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
