@@ -75,6 +75,12 @@ class Claim:
     note: str = ""
     untestable: str = ""
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Labels of all rows it needs."""
+        labels = (label for term in (self.treatment, *self.controls) for label in term.rows)
+        return tuple(dict.fromkeys(labels))
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything the claim states; the note, which only explains, may be reworded."""

@@ -17,14 +17,14 @@ p is below 1/32 and no claim out of two or more could ever pass it.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from harness.store import StoredResult
 from harness.tables import stats
-from harness.tables.claim_files import Claim, Term, canonical
+from harness.tables.arenas import Arena, arenas, paired
+from harness.tables.claim_files import Claim, Term
 from harness.tables.rows import UNFINISHED
 
 Word = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED"]
@@ -77,21 +77,6 @@ class Verdict:
     stale: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-Seeds = Mapping[int, StoredResult]
-
-
-@dataclass(frozen=True)
-class _Arena:
-    """What may be compared: rows by label, of one data set and setting, and of one budget and precision if trained."""
-
-    data: str
-    digest: str
-    options: Mapping[str, Any]
-    budget: str
-    images: int
-    rows: Mapping[str, Seeds]
-
-
 def judge(
     claims: Sequence[Claim],
     results: Iterable[StoredResult],
@@ -103,18 +88,16 @@ def judge(
     The order of ``results`` does not matter; a finished and fresh one wins where two claim one seed.
     """
     ended = [r for r in results if r.cell.tier == tier and r.status not in UNFINISHED]
-    arenas = _arenas(sorted(ended, key=lambda r: (r.status == "done", not stale(r), r.key)))
-    verdicts = [verdict for claim in claims for verdict in _verdicts(claim, arenas, tier, stale)]
+    grounds = arenas(sorted(ended, key=lambda r: (r.status == "done", not stale(r), r.key)))
+    verdicts = [verdict for claim in claims for verdict in _verdicts(claim, grounds, tier, stale)]
     judged = [verdict.p if verdict.judged else math.nan for verdict in verdicts]
     return [replace(v, holm=adjusted) for v, adjusted in zip(verdicts, stats.holm(judged), strict=True)]
 
 
 def decide(differences: Sequence[float], smallest: float) -> tuple[Word, str]:
     """The rule above for one comparison: the verdict and why."""
-    if len(differences) < stats.FEWEST_PAIRS:
-        return "INCONCLUSIVE", f"{len(differences)} paired seeds, a verdict needs {stats.FEWEST_PAIRS}"
-    if max(differences) - min(differences) <= 1e-12 * max(map(abs, differences)):
-        return "INCONCLUSIVE", "all differences are equal: the seeds replicate nothing"
+    if obstacle := _undecidable(differences):
+        return "INCONCLUSIVE", obstacle
     effect, _ = stats.mean_and_deviation(differences)
     p, _ = stats.sign_flip(differences)
     _, high, _ = stats.sign_flip_interval(differences)
@@ -131,60 +114,36 @@ def decide(differences: Sequence[float], smallest: float) -> tuple[Word, str]:
     return "INCONCLUSIVE", "neither no effect nor one that matters is ruled out"
 
 
-# ------------------------------------------------------------------------------------------------------- arenas
-def _arenas(results: Sequence[StoredResult]) -> list[_Arena]:
-    trained: dict[tuple[Any, ...], dict[str, dict[int, StoredResult]]] = defaultdict(lambda: defaultdict(dict))
-    fixed: dict[tuple[Any, ...], dict[str, dict[int, StoredResult]]] = defaultdict(lambda: defaultdict(dict))
-    cells = {}
-    for result in results:
-        cell = result.cell
-        table = (cell.data.recipe_digest, cell.protocol, tuple(sorted((k, str(v)) for k, v in cell.settings.items())))
-        run = (*table, cell.budget.name, cell.budget.images, cell.precision)
-        cells[run] = cell
-        rows = trained[run] if cell.role == "method" else fixed[table]
-        rows[canonical(cell.variant)][cell.seed] = result
-    return [
-        _Arena(
-            data=f"{cells[run].data.name} {cells[run].data.resolution} px",
-            digest=cells[run].data.recipe_digest,
-            options={"name": cells[run].data.name, **cells[run].data.options},
-            budget=cells[run].budget.name,
-            images=cells[run].budget.images,
-            rows={**fixed[run[:3]], **rows},
-        )
-        for run, rows in sorted(trained.items())
-    ]
+def _undecidable(differences: Sequence[float]) -> str:
+    if len(differences) < stats.FEWEST_PAIRS:
+        return f"{len(differences)} paired seeds, a verdict needs {stats.FEWEST_PAIRS}"
+    if max(differences) - min(differences) <= 1e-12 * max(map(abs, differences)):
+        return "all differences are equal: the seeds replicate nothing"
+    return ""
 
 
+# ------------------------------------------------------------------------------------------------------ verdicts
 def _verdicts(
-    claim: Claim, arenas: Sequence[_Arena], tier: str, stale: Callable[[StoredResult], bool]
+    claim: Claim, grounds: Sequence[Arena], tier: str, stale: Callable[[StoredResult], bool]
 ) -> list[Verdict]:
     if claim.untestable:
         return [_untested(claim, tier, f"not testable here: {claim.untestable}")]
-    fitting = [a for a in arenas if all(a.options.get(key) == value for key, value in claim.data.items())]
+    fitting = [a for a in grounds if all(a.options.get(key) == value for key, value in claim.data.items())]
     if not fitting:
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(claim.data.items()))
         return [_untested(claim, tier, f"no finished rows{f' on data with {wanted}' if wanted else ''}")]
-    complete = [arena for arena in fitting if not _missing(claim, arena)]
+    needed = claim.rows
+    complete = [arena for arena in fitting if not arena.missing(needed)]
     if not complete:
-        arena = min(fitting, key=lambda a: (len(_missing(claim, a)), a.budget != claim.budget, -a.images, a.digest))
+        arena = min(fitting, key=lambda a: (len(a.missing(needed)), a.budget != claim.budget, -a.images, a.digest))
         where = f" (budget {arena.budget})" if arena.budget != claim.budget else ""
-        return [_untested(claim, tier, f"not run: {', '.join(_missing(claim, arena))}{where}")]
+        return [_untested(claim, tier, f"not run: {', '.join(arena.missing(needed))}{where}")]
     best: dict[str, Verdict] = {}
     for verdict in (_verdict(claim, arena, tier, stale) for arena in complete):
         known = best.get(verdict.data_digest)
         if known is None or _weight(verdict) > _weight(known):
             best[verdict.data_digest] = verdict
     return sorted(best.values(), key=lambda v: (v.data, v.data_digest))
-
-
-def _missing(claim: Claim, arena: _Arena) -> list[str]:
-    needed = [label for term in (claim.treatment, *claim.controls) for label in term.rows]
-    return [
-        label
-        for label in dict.fromkeys(needed)
-        if not any(r.status == "done" for r in arena.rows.get(label, {}).values())
-    ]
 
 
 def _weight(verdict: Verdict) -> tuple[bool, int, int]:
@@ -197,8 +156,7 @@ def _untested(claim: Claim, tier: str, reason: str) -> Verdict:
     return Verdict(claim, tier, "", "", "", 0, (), "UNTESTED", reason)
 
 
-# ------------------------------------------------------------------------------------------------------ verdicts
-def _verdict(claim: Claim, arena: _Arena, tier: str, stale: Callable[[StoredResult], bool]) -> Verdict:
+def _verdict(claim: Claim, arena: Arena, tier: str, stale: Callable[[StoredResult], bool]) -> Verdict:
     barred = ""
     if arena.budget != claim.budget:
         barred = f"budget {arena.budget}: verdicts come only from budget {claim.budget}"
@@ -207,12 +165,10 @@ def _verdict(claim: Claim, arena: _Arena, tier: str, stale: Callable[[StoredResu
     comparisons = tuple(_compare(claim, control, arena, barred) for control in claim.controls)
     words = [comparison.verdict for comparison in comparisons]
     word = next(candidate for candidate in _PRECEDENCE if candidate in words)
-    reasons = dict.fromkeys(_because(c, comparisons) for c in comparisons if c.verdict == word)
-    labels = dict.fromkeys(label for term in (claim.treatment, *claim.controls) for label in term.rows)
-    judged = not barred and all(len(c.differences) >= stats.FEWEST_PAIRS for c in comparisons)
+    judged = not barred and not any(_undecidable(c.differences) for c in comparisons)
     old = {
-        label: tuple(s for s, r in sorted(arena.rows[label].items()) if r.status == "done" and stale(r))
-        for label in labels
+        label: tuple(seed for seed, r in sorted(arena.rows[label].items()) if r.status == "done" and stale(r))
+        for label in claim.rows
     }
     return Verdict(
         claim,
@@ -223,31 +179,29 @@ def _verdict(claim: Claim, arena: _Arena, tier: str, stale: Callable[[StoredResu
         arena.images,
         comparisons,
         word,
-        "; ".join(reasons),
+        _why([comparison for comparison in comparisons if comparison.verdict == word], len(comparisons)),
         judged,
-        max((c.p for c in comparisons), default=math.nan),
+        math.nan if any(math.isnan(c.p) for c in comparisons) else max(c.p for c in comparisons),
         stale={label: seeds for label, seeds in old.items() if seeds},
     )
 
 
-def _because(comparison: Comparison, comparisons: Sequence[Comparison]) -> str:
-    return comparison.reason if len(comparisons) == 1 else f"against {comparison.control}: {comparison.reason}"
+def _why(deciding: Sequence[Comparison], compared: int) -> str:
+    """The reasons of the comparisons that decided, each once, and how many seeds they had to leave out."""
+    against: dict[str, list[str]] = {}
+    for comparison in deciding:
+        against.setdefault(comparison.reason, []).append(comparison.control)
+    told = [
+        reason if len(names) == compared else f"against {', '.join(names)}: {reason}"
+        for reason, names in against.items()
+    ]
+    left_out = max(len(comparison.unpaired) for comparison in deciding)
+    return "; ".join(told) + (f" ({left_out} seed{'s' if left_out > 1 else ''} without a pair)" if left_out else "")
 
 
-def _compare(claim: Claim, control: Term, arena: _Arena, barred: str) -> Comparison:
+def _compare(claim: Claim, control: Term, arena: Arena, barred: str) -> Comparison:
     sign = 1.0 if claim.direction == "higher" else -1.0
-    seeds = sorted(
-        {s for term in (claim.treatment, control) for label in term.rows for s in _own_seeds(arena.rows[label])}
-    )
-    pairs: dict[int, tuple[float, float]] = {}
-    unpaired: dict[int, str] = {}
-    for seed in seeds:
-        treated, controlled = (_value(term, claim.metric, seed, arena) for term in (claim.treatment, control))
-        gaps = [side for side in (treated, controlled) if isinstance(side, str)]
-        if isinstance(treated, float) and isinstance(controlled, float):
-            pairs[seed] = treated, controlled
-        else:
-            unpaired[seed] = "; ".join(dict.fromkeys(gaps))
+    pairs, unpaired = paired(claim.treatment, control, claim.metric, arena.rows)
     values = tuple(sign * (treated - controlled) for treated, controlled in pairs.values())
     effect, deviation = stats.mean_and_deviation(values)
     low, high, coverage = stats.sign_flip_interval(values)
@@ -274,32 +228,3 @@ def _compare(claim: Claim, control: Term, arena: _Arena, barred: str) -> Compari
         reason=reason,
         unpaired=unpaired,
     )
-
-
-def _own_seeds(row: Seeds) -> list[int]:
-    """Seeds that call for a partner; a reference that was scored once stands beside every seed instead."""
-    return [] if _is_fixed(row) else list(row)
-
-
-def _is_fixed(row: Seeds) -> bool:
-    return len(row) == 1 and all(result.cell.role != "method" for result in row.values())
-
-
-def _value(term: Term, metric: str, seed: int, arena: _Arena) -> float | str:
-    """The term's value at a seed, or why there is none."""
-    if term.constant is not None:
-        return term.constant
-    values = []
-    for label in term.rows:
-        row = arena.rows[label]
-        result = next(iter(row.values())) if _is_fixed(row) else row.get(seed)
-        if result is None:
-            return f"{label} was not run"
-        if result.status != "done":
-            return f"{label} {result.status}"
-        value = result.metrics.get(metric)
-        if value is None or not math.isfinite(value):
-            why = result.notes.get(metric)
-            return f"{label} has no {metric}{f' ({why})' if why else ''}"
-        values.append(value)
-    return float(values[0] - sum(values[1:]))

@@ -53,9 +53,9 @@ def write(
 def console_rows(verdicts: Sequence[Verdict]) -> list[list[str]]:
     """Claim, verdict, effect with interval, p, Holm's p, pairs and why, as plain text."""
     lines = []
-    for verdict in verdicts:
-        _, _, word, effect, _, p, holm, pairs = (part.replace("\\", "") for part in _summary(verdict))
-        lines.append([verdict.claim.id, word, effect, p, holm, pairs, verdict.reason])
+    for name, verdict in _named(verdicts):
+        _, word, effect, _, p, holm, pairs = (part.replace("\\", "") for part in _summary(verdict))
+        lines.append([name, word, effect, p, holm, pairs, verdict.reason])
     return lines
 
 
@@ -99,8 +99,8 @@ def page(verdicts: Sequence[Verdict], about: str = "") -> str:
     parts = [f"# Claims of suite {cell(first.claim.suite)}, tier {cell(first.tier)}\n", _preface(verdicts)]
     parts += [f"**About these claims.** {cell(about)}\n"] if about else []
     header = ["claim", "what it says", "verdict", "effect", "matters from", "p", "Holm", "seeds"]
-    parts.append(markdown_table(header, [_summary(verdict) for verdict in verdicts], left=3))
-    parts += [_section(verdict) for verdict in verdicts]
+    parts.append(markdown_table(header, [[cell(n), *_summary(v)] for n, v in _named(verdicts)], left=3))
+    parts += [_section(name, verdict) for name, verdict in _named(verdicts)]
     return "\n".join(parts)
 
 
@@ -113,13 +113,13 @@ def _preface(verdicts: Sequence[Verdict]) -> str:
     enough = math.ceil(math.log2(max(len(judged), 1) / stats.ALPHA))
     lines = [
         f"{told}. A verdict is about this implementation, these data and this budget, not about the paper's own "
-        "numbers. INCONCLUSIVE and REFUTED are results.",
+        "numbers; seeds vary the training, not the data. INCONCLUSIVE and REFUTED are results.",
         "**How it is decided.** Differences are paired by seed and positive in the claimed direction. SUPPORTED: their "
         "mean is at least the smallest effect that matters, and the exact one-sided sign-flip test rejects no effect "
         f"at {stats.ALPHA}. REFUTED: the same test rejects the smallest effect that matters. INCONCLUSIVE: neither; "
         f"also fewer than {stats.FEWEST_PAIRS} pairs, or another budget than the claim's. UNTESTED: a row is missing. "
         "In brackets the effects that the test does not reject (with 5 seeds: the smallest and the largest difference, "
-        "coverage 0.94). A claim against several controls must hold against each; the line shows the weakest.",
+        "coverage 0.94). A claim against several controls must hold against each; the line shows the one that decides.",
         f"**Many claims.** Holm's column adjusts p for the {len(judged)} claims judged here and changes no verdict: "
         f"with {pairs} seeds no p is below 1/{2**pairs}, and only from {enough} seeds on could a claim pass it at all. "
         "SUPPORTED\\* is supported by its own test alone. Were every effect zero, chance would still support up to "
@@ -130,14 +130,13 @@ def _preface(verdicts: Sequence[Verdict]) -> str:
 
 def _summary(verdict: Verdict) -> list[str]:
     claim = verdict.claim
-    name = cell(claim.id) + (" (stale)" if verdict.stale else "")
     if not verdict.comparisons:
-        return [name, cell(claim.text), verdict.verdict, "", "", "", "", ""]
-    weakest = max(verdict.comparisons, key=lambda c: (c.p, -c.effect))
+        return [cell(claim.text), verdict.verdict, "", "", "", "", ""]
+    deciding = [c for c in verdict.comparisons if c.verdict == verdict.verdict]
+    weakest = max(deciding, key=lambda c: (c.p, -c.effect))
     return [
-        name,
         cell(claim.text),
-        _word(verdict),
+        f"{_word(verdict)} (stale)" if verdict.stale else _word(verdict),
         _effect(weakest, claim),
         f"{claim.smallest_effect:g}",
         _p(verdict.p),
@@ -146,9 +145,9 @@ def _summary(verdict: Verdict) -> list[str]:
     ]
 
 
-def _section(verdict: Verdict) -> str:
+def _section(name: str, verdict: Verdict) -> str:
     claim = verdict.claim
-    lines = [f"## {cell(claim.id)}: {_word(verdict)}\n", f"{cell(claim.text)}\n"]
+    lines = [f"## {cell(name)}: {_word(verdict)}\n", f"{cell(claim.text)}\n"]
     facts = [f"Why: {cell(verdict.reason)}.", f"Source: {cell(claim.source)}."]
     if claim.metric:
         controls = " and than ".join(cell(str(control)) for control in claim.controls)
@@ -162,8 +161,9 @@ def _section(verdict: Verdict) -> str:
         facts.append(f"On: {cell(verdict.data)} (recipe {code(verdict.data_digest[:12])}), {images}.")
     gaps = [(c.control, _gaps(c)) for c in verdict.comparisons if c.unpaired]
     facts += [f"Seeds without a pair against {cell(control)}: {cell(text)}." for control, text in gaps]
-    stale = verdict.stale.items()
-    facts += [f"Stale (the code has changed since): {cell(row)}, seeds {_seeds(seeds)}." for row, seeds in stale]
+    if verdict.stale:
+        old = "; ".join(f"{cell(row)} seeds {_seeds(seeds)}" for row, seeds in verdict.stale.items())
+        facts.append(f"Stale, the code has changed since: {old}.")
     if claim.note:
         facts.append(f"Note: {cell(claim.note)}")
     facts.append(f"SHA-256 of the claim: {code(claim.digest)}")
@@ -204,6 +204,12 @@ def _by_seed(verdict: Verdict) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------- words
+def _named(verdicts: Sequence[Verdict]) -> list[tuple[str, Verdict]]:
+    """Claims by their name, with the data where one was judged on several."""
+    times = Counter(verdict.claim.id for verdict in verdicts)
+    return [(v.claim.id if times[v.claim.id] == 1 else f"{v.claim.id} on {v.data}", v) for v in verdicts]
+
+
 def _word(verdict: Verdict) -> str:
     return f"{verdict.verdict}\\*" if _passes(verdict) == "no" else verdict.verdict
 
@@ -232,7 +238,11 @@ def _effect(c: Comparison, claim: Claim) -> str:
 
 
 def _span(span: tuple[float, float], claim: Claim) -> str:
-    return "" if any(map(math.isnan, span)) else f"\\[{_digits(span[0], claim)}, {_digits(span[1], claim)}\\]"
+    return (
+        ""
+        if any(map(math.isnan, span)) or span == (-math.inf, math.inf)
+        else f"\\[{_digits(span[0], claim)}, {_digits(span[1], claim)}\\]"
+    )
 
 
 def _digits(value: float, claim: Claim) -> str:
