@@ -16,7 +16,7 @@ SHAPES = ("disc", "square", "triangle", "star", "ring", "cross")
 TEXTURES = ("plain", "stripes", "checks", "noise")
 CLASSES = len(SHAPES) * len(TEXTURES)
 MIN_CONTRAST = 0.35
-"""Smallest distance (RGB in [0,1], Euclidean) between colours that must be told apart."""
+"""Euclidean distance of RGB in [0,1] that colours keep where the cube's walls allow it."""
 
 
 def pictures(repeats: int, resolution: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -39,7 +39,7 @@ def pictures(repeats: int, resolution: int, generator: torch.Generator) -> tuple
     distance = torch.stack([shape(u[i], v[i]) for i, shape in enumerate(_SHAPES)]) * size
     coverage = (0.5 - distance * (resolution / 2)).clamp(0, 1)
 
-    pattern = torch.stack([texture(draw.part(j), x, y) for j, texture in enumerate(_TEXTURES)], dim=1)
+    pattern = torch.stack([texture(draw.one_texture(), x, y) for texture in _TEXTURES], dim=1)
     ground = draw.uniform(0.05, 0.95, channels=3)
     first = _apart(draw, ground)
     second = _apart(draw, first)
@@ -66,14 +66,13 @@ class _Draws:
         shape = (*self.layout, channels, 1, 1) if channels else (*self.layout, 1, 1)
         return torch.rand(shape, generator=self.generator) * (high - low) + low
 
-    def part(self, texture: int) -> _Draws:
+    def one_texture(self) -> _Draws:
         """Draws for the pictures of one texture, layout [shape, repeat]."""
-        del texture
         return _Draws((self.layout[0], self.layout[2]), self.generator)
 
 
 def _apart(draw: _Draws, colour: Tensor) -> Tensor:
-    """A random colour at least ``MIN_CONTRAST`` from ``colour``: pushed away from it where it is too near."""
+    """A random colour about ``MIN_CONTRAST`` or more from ``colour``: pushed away from it where it is too near."""
     other = draw.uniform(0, 1, channels=3)
     gap = other - colour
     length = gap.norm(dim=-3, keepdim=True).clamp(min=1e-3)
