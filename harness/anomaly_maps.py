@@ -46,6 +46,8 @@ def find_maps(folder: Path, tree: Tree) -> tuple[dict[Path, Path], list[str]]:
                 where=" and ".join(str(path) for path in candidates),
                 remedy="Keep one of them.",
             )
+        if candidates and candidates[0].resolve() == item.path.resolve():
+            raise DataError("this is the image itself", where=str(item.path), remedy="Give another folder with maps=.")
         if candidates:
             maps[item.path] = candidates[0]
         else:

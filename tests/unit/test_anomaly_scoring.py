@@ -284,6 +284,15 @@ def test_maps_that_cannot_be_used_are_refused(
         scored(root, tmp_path / "maps")
 
 
+def test_images_are_not_taken_for_their_maps(root: Path) -> None:
+    for path in (root / "grid" / "test").rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.save(path.with_suffix(".tiff"))
+        path.unlink()
+    with pytest.raises(DataError, match=r"000\.tiff: this is the image itself"):
+        scored(root, root, only="grid")
+
+
 @pytest.mark.parametrize("content", [b"", b"II*\x00", b"no tiff at all", "cut"])
 def test_a_damaged_tiff_is_refused(tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "000.tiff"

@@ -14,6 +14,7 @@ from harness.data.cache import open_dataset
 from harness.data.mvtec_export import export
 from harness.data.views import Dataset, Split
 from harness.types import DataError
+from tests.mvtec_tree import picture, put
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +74,11 @@ def test_nothing_is_overwritten(drawn: Dataset, folder: Path, tmp_path: Path) ->
 
 
 def test_data_without_masks_are_refused(cache: Path, tmp_path: Path) -> None:
-    heads = open_dataset(catalogue.spec("objects/head", tier="smoke", splits={"train": 1, "test": 1}), cache)
+    for number in range(10):
+        put(tmp_path / "flat" / f"{number}.png", picture("nut", number))
+    pictures = open_dataset(catalogue.spec("folder/flat", root=tmp_path / "flat", resolution=32), cache)
     with pytest.raises(DataError, match="only data with masks"):
-        export(heads, tmp_path / "out")
+        export(pictures, tmp_path / "out")
 
 
 def test_whole_images_of_another_class_are_refused(cache: Path, tmp_path: Path) -> None:
