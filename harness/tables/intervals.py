@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.tables import figures
 from harness.tables.figures import COLOURS, REFERENCE, Drawing
-from harness.tables.rows import Row
+from harness.tables.rows import SETTINGS, Row
 from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.stats import bootstrap_interval
 from harness.tables.text import count
@@ -32,12 +32,12 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
     for found in pairs.values():
         other = found[0][1]
         panels = {
-            f"{column}, difference": {one.label: paired_differences(one, two, column) for one, two in found}
+            f"{column}, difference": {one.method: paired_differences(one, two, column) for one, two in found}
             for column in COMPARED
         }
         text = (
-            f"All categories in one model minus {' '.join(other.setting)}, budget {other.budget} "
-            f"({count(other.images)} images): left of the line a method loses. {_READING}"
+            f"Each method as it is minus {', '.join(f'{name} ({SETTINGS[name]})' for name in other.setting)}, budget "
+            f"{other.budget} ({count(other.images)} images), paired by seed: left of the line it loses. {_READING}"
         )
         drawn = _figure(panels, dict.fromkeys(panels, 0.0))
         if drawn:
@@ -92,8 +92,8 @@ def _figure(panels: Mapping[str, Samples], reference: Mapping[str, float]) -> by
             axis.axvline(reference[title], color=REFERENCE, linewidth=1)
         for height, label in enumerate(labels):
             _line(axis, height, lines.get(label, ()))
-        figures.tidy(axis, title)
-    axes[0].set_yticks(range(len(labels)), labels)
+        figures.tidy(axis, title, grid="x")
+    axes[0].set_yticks(range(len(labels)), labels, parse_math=False)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
     return figures.png(figure)
 

@@ -1,4 +1,4 @@
-"""Figures of learning curves: one of all unified methods, and some of every method's variants."""
+"""Figures of learning curves: of the methods as they are, by setting of the task, and of every method's variants."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from harness.tables import figures
 from harness.tables.figures import COLOURS, MARKS, REFERENCE, Drawing
 from harness.tables.learning import SCORES, Learning
-from harness.tables.rows import Row
-from harness.tables.sections import contest, families, stem
+from harness.tables.rows import SETTINGS, Row
+from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.text import count
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ PANELS = {
     "shortcut_ratio": "shortcut ratio (0: copies the defect)",
     "error_defect": "error on defects",
     "error_good": "error on good images",
-    "loss": "training loss (logarithmic)",
+    "loss": "training loss",
 }
 ACROSS = 3
 BESIDE = 6
@@ -32,15 +32,17 @@ BESIDE = 6
 
 
 def draw(learned: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
-    """A figure per data set and budget of the methods as they are, and one for every six variants of a method."""
+    """A figure per data set, setting and budget of the methods as they are, and one for every six variants of each."""
     known = {id(one.row): one for one in learned}
     plain: dict[tuple[object, ...], list[Learning]] = {}
     for row in rows:
-        if row.role == "method" and not row.overrides:
+        if row.role == "method" and not row.changes:
             plain.setdefault(contest(row), []).append(known.get(id(row)) or _level(row))
     for members in plain.values():
         if any(id(one.row) in known for one in members):
-            yield from _drawings(("learning_curves",), "Learning curves", members, rows)
+            setting = members[0].row.setting
+            caption = ", ".join(("Learning curves", *(f"{name} ({SETTINGS[name]})" for name in setting)))
+            yield from _drawings(("learning_curves", *setting), caption, members, rows)
     for family in families([one.row for one in learned]):
         title = ("learning_curves", family[0].method, *family[0].setting)
         members = [known[id(row)] for row in family]
@@ -62,9 +64,10 @@ def _level(row: Row) -> Learning:
 def _drawings(
     title: Sequence[str], caption: str, members: Sequence[Learning], rows: Sequence[Row]
 ) -> Iterator[Drawing]:
-    panels = [key for key in PANELS if any(_drawn(one, key) for one in members)]
-    if not panels:
+    members = [one for one in members if any(_drawn(one, key) for key in PANELS)]
+    if not members:
         return
+    panels = [key for key in PANELS if any(_drawn(one, key) for one in members)]
     row = members[0].row
     text = f"{caption}, budget {row.budget} ({count(row.images)} images): mean of the seeds; the band reaches from the "
     text += "lowest to the highest"
@@ -88,7 +91,7 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
             if _drawn(one, key):
                 _line(axis, one.steps, one.curves[key], look)
         figures.tidy(axis, PANELS[key])
-        if key == "loss":
+        if key == "loss" and all(np.nanmin(one.curves[key]) > 0 for one in members if _drawn(one, key)):
             figures.logarithmic(axis)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
@@ -96,8 +99,10 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
         axis.set_xlabel("training steps", fontsize=8)
         axis.tick_params(labelbottom=True)
     handles = [axes[0].plot([], [], linewidth=1.6, markersize=4, **look)[0] for look in looks]
-    names = [one.row.label for one in members]
-    figure.legend(handles, names, loc="outside lower center", ncols=ACROSS, fontsize=8, frameon=False)
+    names = [short_name(one.row) for one in members]
+    legend = figure.legend(handles, names, loc="outside lower center", ncols=ACROSS, fontsize=8, frameon=False)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figures.png(figure)
 
 

@@ -12,7 +12,7 @@ from harness.tables.learning import Learning
 from harness.tables.metric_tables import group_tables, is_defined, name
 from harness.tables.ranks import ranks
 from harness.tables.reported import Published
-from harness.tables.rows import Row
+from harness.tables.rows import SETTINGS, Row
 from harness.tables.sections import families, main_rows, variants
 from harness.tables.text import cell, code, count, fixed, markdown_table
 
@@ -65,7 +65,8 @@ def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
         lines.append(f"Budgets differ between rows: {named}. Rows of unequal budgets are never ranked together.")
     settings = sorted({setting for row in rows for setting in row.setting})
     if settings:
-        lines.append(f"Rows with {', '.join(map(code, settings))} solve another task and are ranked among themselves.")
+        named = ", ".join(f"{code(setting)} ({SETTINGS[setting]})" for setting in settings)
+        lines.append(f"Rows with {named} solve another task and are ranked among themselves.")
     if seeds and seeds[0] < 2:
         lines.append(
             "Rows with fewer than two seeds have no interval: their ranks are unknown and their order is weak."

@@ -18,8 +18,8 @@ from harness.types import Cell
 UNFINISHED = ("running", "partial", "absent")
 ROLES = ("floor", "method", "oracle")
 """In the order in which tables show them."""
-SETTINGS = ("mode",)
-"""Overrides that change the task, not the method: such rows are compared among themselves."""
+SETTINGS = {"mode=separate": "one model per category"}
+"""Overrides that change the task, not the method, and what they mean: such rows are compared among themselves."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,15 @@ class Row:
     @property
     def setting(self) -> tuple[str, ...]:
         """The task where it is not the usual one, e.g. ``("mode=separate",)``."""
-        return tuple(f"{name}={text}" for name, text in self.overrides.items() if name in SETTINGS)
+        return tuple(text for text in self._overridden() if text in SETTINGS)
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What makes this row a variant of its method, e.g. ``("decoder=none",)``."""
-        return tuple(f"{name}={text}" for name, text in self.overrides.items() if name not in SETTINGS)
+        return tuple(text for text in self._overridden() if text not in SETTINGS)
+
+    def _overridden(self) -> list[str]:
+        return [f"{name}={value}" for name, value in self.overrides.items()]
 
     @property
     def status(self) -> str:
