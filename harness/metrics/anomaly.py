@@ -110,7 +110,7 @@ def f1_max(scores: Array, labels: Array) -> tuple[float, float]:
 
 def _ranked(scores: Array, labels: Array, limit: float, metric: str) -> RankedScores:
     values, positive = labelled_scores(scores, labels, metric=metric)
-    return rank_scores(np.sort(values[positive]), values[~positive], limit=limit)
+    return rank_scores(np.sort(values[positive]), values, limit=limit)
 
 
 # ------------------------------------------------------------------------------------------- maps with masks

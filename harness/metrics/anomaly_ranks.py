@@ -14,6 +14,9 @@ from functools import cached_property
 import numpy as np
 
 from harness.metrics.errors import OutOfRange
+from harness.metrics.guide_table import GuideTable
+
+SAMPLE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -87,25 +90,47 @@ class RankedScores:
             raise OutOfRange(f"ranks are exact up to the rate {self.limit:g}, {limit:g} is asked", where="RankedScores")
 
 
-def rank_scores(anomalous: np.ndarray, normal: np.ndarray, *, limit: float = 1.0) -> RankedScores:
-    """Rank ascending anomalous scores [a] among normal scores [n], which are reordered in place.
+def rank_scores(anomalous: np.ndarray, scores: np.ndarray, *, limit: float = 1.0) -> RankedScores:
+    """Rank ascending anomalous scores [a] among the others of ``scores`` [n], which holds them all, float32 or float64.
 
-    Below ``limit`` = 1 only the top ``ceil(limit n) + 1`` normal scores are sorted; whatever lies under all of these
-    adds nothing to an area that ends at the limit and gets the count n.
+    With ``limit`` below 1 the counts are exact up to that false-positive rate only, and fewer scores are looked at.
     """
-    total = len(normal)
-    kept = total if limit >= 1 else min(total, math.ceil(limit * total) + 1)
-    if kept < total:
-        normal.partition(total - kept)
-    rest, top = normal[: total - kept], normal[total - kept :]
-    top.sort()
-    left = np.searchsorted(top, anomalous)
-    at_or_above, above = kept - left, kept - left
-    if kept:
-        tied = top[np.minimum(left, kept - 1)] == anomalous
-        above[tied] = kept - np.searchsorted(top, anomalous[tied], side="right")
-    if kept < total:
-        at_or_above[anomalous == top[0]] += np.count_nonzero(rest == top[0])
-        under = anomalous < top[0]
-        above[under] = at_or_above[under] = total
-    return RankedScores(anomalous, above, at_or_above, total, limit)
+    normal = len(scores) - len(anomalous)
+    floor = _floor(scores, anomalous, limit) if limit < 1 else -math.inf
+    kept = scores if floor == -math.inf else np.compress(scores >= floor, scores)
+    return rank_above(anomalous, kept, floor=floor, normal=normal, limit=limit)
+
+
+def rank_above(
+    anomalous: np.ndarray, kept: np.ndarray, *, floor: float, normal: int, limit: float, dropped_at_floor: int = 0
+) -> RankedScores:
+    """Rank ascending anomalous scores when only the scores ``kept``, at ``floor`` or above, are at hand.
+
+    ``kept`` holds the anomalous ones, too. Of the ``normal`` others at least the share ``limit`` lies at the floor or
+    above; ``dropped_at_floor`` of these are equal to it and not in ``kept``. An anomalous score under the floor adds
+    nothing to an area up to ``limit`` and gets the count ``normal``.
+    """
+    above, at_or_above = np.full((2, len(anomalous)), normal, np.int64)
+    start = int(np.searchsorted(anomalous, floor))
+    if start < len(anomalous):
+        scores = anomalous[start:]
+        new = np.append(True, scores[1:] != scores[:-1])
+        first = np.append(np.flatnonzero(new), len(scores))
+        over, ties = GuideTable(scores[new]).count(kept)
+        over -= len(scores) - first[1:]  # the anomalous scores themselves
+        ties -= np.diff(first)
+        value = np.cumsum(new) - 1
+        above[start:] = over[value]
+        at_or_above[start:] = (over + ties)[value] + np.where(scores == floor, dropped_at_floor, 0)
+    return RankedScores(anomalous, above, at_or_above, normal, limit)
+
+
+def _floor(scores: np.ndarray, anomalous: np.ndarray, limit: float) -> float:
+    """A value with at least ``limit`` of the normal scores at it or above: guessed from a sample, then counted."""
+    sample = scores[:: max(1, len(scores) // SAMPLE)]
+    top = math.ceil((1.1 * limit + len(anomalous) / len(scores)) * len(sample)) + 1
+    if top >= len(sample):
+        return -math.inf
+    floor = np.partition(sample, len(sample) - top)[len(sample) - top]
+    reached = np.count_nonzero(scores >= floor) - (len(anomalous) - int(np.searchsorted(anomalous, floor)))
+    return float(floor) if reached >= limit * (len(scores) - len(anomalous)) else -math.inf

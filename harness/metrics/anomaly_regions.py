@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from harness.metrics.anomaly_checks import array, binary, fraction, score_maps
 from harness.metrics.anomaly_ranks import RankedScores, rank_scores
@@ -53,13 +54,16 @@ class RankedPixels:
         )
 
     def columns(self, fpr_limits: Sequence[float] = (0.3, 0.05)) -> dict[str, float]:
-        """``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max`` and ``aupro[limit=L]`` for each limit L."""
-        return {
-            "pixel_auroc": self.pixels.auroc(),
-            "pixel_ap": self.pixels.average_precision(),
-            "pixel_f1_max": self.pixels.f1_max()[0],
-            **{f"aupro[limit={limit:g}]": self.overlap_auc(limit) for limit in fpr_limits},
-        }
+        """``pixel_auroc``, ``pixel_ap``, ``pixel_f1_max`` and ``aupro[limit=L]`` for each limit L.
+
+        Where the ranks are exact up to a false-positive rate only, AUPRO alone.
+        """
+        overlap = {f"aupro[limit={limit:g}]": self.overlap_auc(limit) for limit in fpr_limits}
+        if self.pixels.limit < 1:
+            return overlap
+        pixels = self.pixels
+        scores = (pixels.auroc(), pixels.average_precision(), pixels.f1_max()[0])
+        return dict(zip(("pixel_auroc", "pixel_ap", "pixel_f1_max"), scores, strict=True)) | overlap
 
 
 def rank_pixels(scores: Array, masks: Array, *, limit: float = 1.0, connectivity: Connectivity = 8) -> RankedPixels:
@@ -71,51 +75,52 @@ def rank_pixels(scores: Array, masks: Array, *, limit: float = 1.0, connectivity
     values, stack = score_maps(scores, masks, metric="rank_pixels")
     limit = fraction(limit, "limit", metric="rank_pixels")
     where, region, sizes, images = regions_of(stack, connectivity=connectivity)
-    anomalous, normal = split_pixels(values, stack, where)
+    pixels = values.ravel()
+    anomalous = pixels[where]
     order = np.argsort(anomalous)
-    return RankedPixels(rank_scores(anomalous[order], normal, limit=limit), region[order], sizes, images)
+    return RankedPixels(rank_scores(anomalous[order], pixels, limit=limit), region[order], sizes, images)
 
 
 def label_regions(masks: Array, *, connectivity: Connectivity = 8) -> tuple[np.ndarray, int]:
     """Number the connected regions of masks bool [N,H,W], image by image: int32 [N,H,W] (0: normal) and their count.
 
-    Raises ShapeMismatch, UnknownOption.
+    Regions are numbered in the order of their first pixel, rows first. Raises ShapeMismatch, UnknownOption.
     """
     stack = array(masks)
     if stack.ndim != 3:
         raise ShapeMismatch(f"masks are {stack.shape}, expected [N, H, W]", where="label_regions")
-    if connectivity not in (4, 8):
-        raise UnknownOption(f"connectivity {connectivity!r}", where="label_regions", nearest=("4", "8"))
     stack = binary(stack, "masks", metric="label_regions")
-    structure = np.zeros((3, 3, 3), bool)
-    structure[1] = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)  # nothing joins two images
-    labels = np.zeros(stack.shape, np.int32)
-    defective = stack.any((1, 2))
-    found = np.empty((int(defective.sum()), *stack.shape[1:]), np.int32)
-    count = ndimage.label(stack[defective], structure, output=found) if stack.size else 0
-    labels[defective] = found
-    return labels, int(count)
+    where, region, sizes, _ = regions_of(stack, connectivity=connectivity)
+    labels = np.zeros(stack.size, np.int32)
+    labels[where] = region + 1
+    return labels.reshape(stack.shape), len(sizes)
 
 
 def regions_of(
     stack: np.ndarray, *, connectivity: Connectivity
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Flat indices int64 [a] and regions int [a] of the anomalous pixels, sizes and images int64 [R] of the regions."""
-    where = np.flatnonzero(stack)
-    labels, count = label_regions(stack, connectivity=connectivity)
-    region = labels.ravel()[where] - 1
-    images = np.empty(count, np.int64)
-    images[region] = where // (stack.shape[1] * stack.shape[2])
-    return where, region, np.bincount(region, minlength=count), images
+    """Flat indices and regions (from 0) of the anomalous pixels, int64 [a]; sizes and images of the regions, int64 [R].
 
-
-def split_pixels(values: np.ndarray, stack: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores at ``where``, in order, and a copy of all others, in no order.
-
-    The few anomalous ones leave holes that scores from the end fill: half the time of a boolean index.
+    Joins runs of pixels instead of pixels: the cost follows the anomalous pixels, a few per cent of all.
     """
-    flat, inside = values.ravel(), stack.ravel()
-    normal = flat[: flat.size - len(where)].copy()
-    holes = where[: np.searchsorted(where, normal.size)]
-    normal[holes] = flat[normal.size :][~inside[normal.size :]]
-    return flat[where], normal
+    if connectivity not in (4, 8):
+        raise UnknownOption(f"connectivity {connectivity!r}", where="label_regions", nearest=("4", "8"))
+    height, width = stack.shape[1:]
+    where = np.flatnonzero(stack)
+    if not len(where):
+        return where, where, where, where
+    new = np.append(True, (np.diff(where) > 1) | (where[1:] % width == 0))
+    start, stop = where[new], where[np.append(new[1:], True)]
+    reach = 1 if connectivity == 8 else 0
+    low = start + width - reach * (start % width > 0)  # what a run touches in the next row of its image
+    high = stop + width + reach * (stop % width < width - 1)
+    first, last = np.searchsorted(stop, low), np.searchsorted(start, high, side="right")
+    touched = np.where(start // width % height < height - 1, np.maximum(last - first, 0), 0)
+    upper = np.repeat(np.arange(len(start)), touched)
+    lower = np.arange(len(upper)) + np.repeat(first - (touched.cumsum() - touched), touched)
+    graph = coo_array((np.ones(len(upper), bool), (upper, lower)), shape=(len(start), len(start)))
+    count, of_run = connected_components(graph, directed=False)
+    region = of_run.astype(np.int64)[new.cumsum() - 1]
+    images = np.empty(count, np.int64)
+    images[region] = where // (height * width)
+    return where, region, np.bincount(region, minlength=count), images
