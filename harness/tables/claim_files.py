@@ -95,7 +95,8 @@ def claimed_suites() -> list[str]:
 def read_claims(suite: Suite) -> tuple[list[Claim], str]:
     """The claims of a suite in the order of its file, and what the file says about them.
 
-    Raises ConfigError naming the file, the claim and the field."""
+    Raises ConfigError naming the file, the claim and the field.
+    """
     path = _place(suite.path, suite.name)
     if not path.is_file():
         remedy = f"Claims of a suite stand in {path.parent.name}/{path.name} beside it."
@@ -103,7 +104,7 @@ def read_claims(suite: Suite) -> tuple[list[Claim], str]:
     raw, where = read_yaml(path), str(path)
     _known(raw, ("about", "claims", "defaults"), where)
     entries, defaults = raw.get("claims"), raw.get("defaults") or {}
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ConfigError("claims: must be a list of claims", where=where)
     if not isinstance(defaults, dict):
         raise ConfigError("defaults: must be a mapping", where=where)

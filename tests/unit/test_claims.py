@@ -114,6 +114,8 @@ def test_a_wrong_file_says_what(tmp_path: Path) -> None:
         read(tmp_path, ROTATION, ROTATION)
     with pytest.raises(ConfigError, match="Did you mean defaults"):
         read(tmp_path, ROTATION, default={})
+    with pytest.raises(ConfigError, match="must be a list of claims"):
+        read(tmp_path)
     with pytest.raises(ConfigError, match="a claim without id"):
         read(tmp_path, {"text": "nameless"})
     path = suite_with(tmp_path, ROTATION)
@@ -240,6 +242,7 @@ def test_a_claim_against_several_must_hold_against_each(tmp_path: Path) -> None:
     verdict = verdict_of(claim, [*RESULTS, *seeds(equal, "pigan")])
     assert verdict.verdict == "REFUTED"
     assert verdict.reason == "against pigan: an effect of the smallest size that matters is ruled out"
+    assert ledger.console_rows([verdict])[0][2].startswith("-0.002 [")
     assert verdict.p == max(c.p for c in verdict.comparisons)
     assert verdict_of(claim, RESULTS).verdict == "UNTESTED"
 
@@ -334,6 +337,8 @@ def test_the_page_is_plain_markdown(tmp_path: Path) -> None:
         if line.startswith("|"):
             assert line.replace("\\|", "").count("|") in (9, 8)
     assert "Rotation \\| matters." in page
+    assert "(stale) |" in page
+    assert "- Stale, the code has changed since: hologan seeds 0 1 2 3 4; hologan" in page
     assert "| 0.650 \\[0.500, 0.800\\] |" in page
 
 
