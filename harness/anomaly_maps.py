@@ -94,7 +94,8 @@ def load_category(
             )
         scores = _fitted(read_map(files[item.path]), shape, smoothing)
         if scores.dtype == np.float64 and stack.dtype == np.float32:
-            stack = stack.astype(np.float64)  # float32 would tie scores that differ
+            done, stack = stack[:k], np.empty(stack.shape)  # float32 would tie scores that differ
+            stack[:k] = done
         stack[k] = scores
         if item.mask is not None:
             mask = read_mask(item.mask, (width, height))
