@@ -33,8 +33,8 @@ class Phase:
 class Recipe:
     """Phases of one one-cycle schedule of AdamW over a pool with ``pool`` pictures of each class.
 
-    Small pictures come first: their steps are cheap, and at equal time the result is better. Every batch is turned and mirrored as a
-    whole, which leaves the classes alone. ``held_out`` pictures of each class judge the result.
+    Small pictures come first: their steps are cheap, and at equal time the result is better. Every batch is turned and
+    mirrored as a whole, which leaves the classes alone. ``held_out`` pictures of each class judge the result.
     """
 
     phases: tuple[Phase, ...]

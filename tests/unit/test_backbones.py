@@ -81,6 +81,13 @@ def test_training_gives_the_same_bytes_and_leaves_global_generators_alone() -> N
     assert report.seconds > 0
 
 
+@pytest.mark.slow
+def test_the_full_recipe_learns_the_task() -> None:
+    """Chance is 1/24; the recipe reaches 0.89 in bf16."""
+    recipe = replace(opening.RECIPES["proc-features"], precision=pretraining.native_precision())
+    assert pretraining.train(recipe)[1].accuracy > 0.8
+
+
 def test_averaging_takes_means_of_squares() -> None:
     images = torch.randint(0, 256, (3, 8, 8, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     expected = F.avg_pool2d(images.permute(0, 3, 1, 2).float(), 4).round().to(torch.uint8).permute(0, 2, 3, 1)
@@ -287,8 +294,6 @@ def test_resnet18_round_trip_through_its_file(tmp_path: Path, monkeypatch: pytes
         expected = [h := layer(h) for layer in (whole.layer1, whole.layer2, whole.layer3)]
     for got, wanted in zip(backbone.stages(images), expected, strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
-    for got, before_ in zip(backbone.stages(images), expected, strict=True):
-        torch.testing.assert_close(got, before_, rtol=1e-4, atol=1e-4)
     assert not any(p.requires_grad for p in backbone.network.parameters())
     state = backbone.network.state_dict()
     assert torch.equal(state["network.bn1.running_mean"], whole.bn1.running_mean)
