@@ -89,8 +89,8 @@ def address(spec: DataSpec, split: str, row: int) -> Address:
     if spec.options["task"] == "semantic":
         label = 0 if category in normal else len(DEFECTS)
         return Address(category, split, number, 0, label)
-    good = number + 1 if split == "train" else int(spec.options[f"{split}_good"])
-    if number < good:
+    good = 0 if split == "train" else int(spec.options[f"{split}_good"])
+    if split == "train" or number < good:
         return Address(category, split, number, 0, 0)
     index, kind = divmod(number - good, len(KINDS))
     return Address(category, split, index, kind + 1, kind + 1)

@@ -32,22 +32,22 @@ class Category:
     shift: float = 0.01
 
 
-_DISC = ("turned", "stretched")
+DISC = ("turned", "stretched")
 # In the order of the option `categories`: the first six mix two textures with four objects, and what a neighbourhood
 # hides of them can be told from the rest of the picture, so that context is worth learning.
 CATEGORIES: tuple[Category, ...] = (
-    Category("weave", 1, textures.weave, _DISC),
+    Category("weave", 1, textures.weave, DISC),
     Category("transistor", 2, objects.transistor, ("missing", "bent", "shifted"), angle=0.03, shift=0.02),
-    Category("grid", 3, textures.grid, _DISC),
+    Category("grid", 3, textures.grid, DISC),
     Category("cable", 4, objects.cable, ("missing", "swapped", "double"), angle=0.05, shift=0.025),
     Category("bottle", 5, objects.bottle, ("shifted", "broken"), angle=0.03, shift=0.025),
     Category("nut", 6, objects.nut, ("missing", "bent"), angle=np.inf, shift=0.025),
-    Category("tile", 7, textures.tile, _DISC, stochastic=True, angle=0.015, shift=0.02),
+    Category("tile", 7, textures.tile, DISC, stochastic=True, angle=0.015, shift=0.02),
     Category("pill", 8, objects.pill, ("shifted", "moved", "missing"), stochastic=True, angle=0.05, shift=0.025),
-    Category("wood", 9, textures.wood, _DISC, stochastic=True),
+    Category("wood", 9, textures.wood, DISC, stochastic=True),
     Category("leather", 10, textures.leather, ("stretched",), stochastic=True, angle=0.06, shift=0.03),
     Category(
-        "weave2", 11, partial(textures.weave, threads=6.5, warp=(0.10, 0.17, 0.34), weft=(0.52, 0.57, 0.62)), _DISC
+        "weave2", 11, partial(textures.weave, threads=6.5, warp=(0.10, 0.17, 0.34), weft=(0.52, 0.57, 0.62)), DISC
     ),
     Category(
         "transistor2",
@@ -57,9 +57,7 @@ CATEGORIES: tuple[Category, ...] = (
         angle=0.03,
         shift=0.02,
     ),
-    Category(
-        "grid2", 13, partial(textures.grid, wires=3.0, metal=(0.66, 0.36, 0.18), ground=(0.30, 0.29, 0.26)), _DISC
-    ),
+    Category("grid2", 13, partial(textures.grid, wires=3.0, metal=(0.66, 0.36, 0.18), ground=(0.30, 0.29, 0.26)), DISC),
     Category(
         "cable2",
         14,

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from harness.data.defects_categories import CORE, Category, Pose, draw_pose
+from harness.data.defects_categories import CORE, DISC, Category, Pose, draw_pose
 from harness.data.defects_relief import Float, Relief, colour, inside, mix, turned, waves
 from harness.data.textures import hsv
 
 KINDS = ("scratch", "hole", "contamination", "colour", "foreign", "structural")
-FOREIGN_HUES = (0.27, 0.50, 0.86)  # lime, cyan, magenta: no category has them
+DIRT_HUES = (0.27, 0.50, 0.86)  # lime, cyan, magenta: no category has them
 CHANGED = 0.03  # least change of a defective pixel, in encoded units
 CLEAR = 0.06  # least mean change inside a mask
 LEAST, MOST = 8, 0.25  # pixels; share of the picture
@@ -111,7 +111,7 @@ def _contamination(scene: Scene, generator: np.random.Generator, cx: float, cy: 
     clean = scene.relief
     distance = _blob(scene, generator, cx, cy, 0.09, 0.17)
     hue, jitter, value = generator.random(3).tolist()
-    paint = hsv(FOREIGN_HUES[int(3 * hue)] + 0.03 * (jitter - 0.5), 0.85, 0.55 + 0.25 * value)
+    paint = hsv(DIRT_HUES[int(3 * hue)] + 0.03 * (jitter - 0.5), 0.85, 0.55 + 0.25 * value)
     drop = inside(distance, 0.04)
     dome = np.sqrt(np.clip(-distance / 0.12, 0, 1))
     return Relief(
@@ -157,7 +157,7 @@ def _structural(scene: Scene, generator: np.random.Generator, cx: float, cy: flo
     faults = scene.category.faults
     which, *draws = generator.random(4).tolist()
     fault = faults[int(which * len(faults))]
-    if fault not in ("turned", "stretched"):
+    if fault not in DISC:
         return scene.paint(scene.x, scene.y, fault=fault, draws=tuple(draws))
     radius = 0.20 + 0.09 * draws[0]
     disc = inside(np.hypot(scene.x - cx, scene.y - cy) - radius, 0.03)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from harness.codedigest import imports
 from harness.data import cache as caches
 from harness.data import catalogue, defects, defects_source
-from harness.data.defects_categories import CATEGORIES
+from harness.data.defects_categories import CATEGORIES, DISC
 from harness.data.defects_faults import KINDS, LEAST, MOST
 from harness.data.defects_relief import lattice
 from harness.data.fields import FIELDS
@@ -191,7 +191,7 @@ def test_a_row_outside_its_split_is_refused() -> None:
 def test_reliefs_are_single_precision() -> None:
     x, y = lattice(16)
     for category in CATEGORIES:
-        faults = [fault for fault in category.faults if fault not in ("turned", "stretched")]
+        faults = [fault for fault in category.faults if fault not in DISC]
         for extra in ({}, *({"fault": fault, "draws": (0.3, 0.4, 0.6)} for fault in faults)):
             relief = category.paint(np.random.default_rng(0), x, y, **extra)
             assert {a.dtype for a in vars(relief).values()} == {np.dtype(np.float32)}, (category.name, extra)
