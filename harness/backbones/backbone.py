@@ -40,8 +40,8 @@ class Backbone:
     def stages(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images float32 [B,3,H,W] in [-1,1] -> float32 maps [B,channels,H/stride,W/stride], on ``device``.
 
-        Always in full precision, also inside an autocast block; an image's maps do not depend on the others of its
-        batch. Raises DataError unless H and W are multiples of the largest stride.
+        Always in full precision, also inside an autocast block; up to rounding, an image's maps do not depend on
+        the others of its batch. Raises DataError unless H and W are multiples of the largest stride.
         """
         multiple = max(self.strides)
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % multiple or images.shape[3] % multiple:
