@@ -31,7 +31,10 @@ def predict(
 ) -> dict[str, NDArray]:
     """Scores [N] and maps [N,H,W] of the test split, and ``errors_*`` [N] of ``inference.rebuilt_errors``."""
     split = dataset.split("test")
-    errors = inference.rebuilt_errors(model, split, context)
+    truth = detection.truth_of(split)
+    if model.separate and truth.whole:
+        raise Unsupported("one model per category cannot judge images of other classes", where="anomaly")
+    errors = inference.rebuilt_errors(model, split, truth, context)
     return {**inference.answers(model, split, context), **{f"{ERRORS}{name}": e for name, e in errors.items()}}
 
 
@@ -44,10 +47,10 @@ def probe(model: Any, dataset: Dataset, settings: Mapping[str, Any], context: Co
     """Mean image and pixel AUROC and the numbers of copying, for the learning curves; nothing for a detector that
     rebuilds no features, because only those learn step by step."""
     split = dataset.split("test")
-    errors = inference.rebuilt_errors(model, split, context)
+    sheet, truth = Sheet(), detection.truth_of(split)
+    errors = inference.rebuilt_errors(model, split, truth, context)
     if not errors:
         return {}
-    sheet, truth = Sheet(), detection.truth_of(split)
     made = inference.answers(model, split, context)
     detection.score_detection(sheet, made["scores"], made["maps"], truth)
     wanted = ("image_auroc", "pixel_auroc")
@@ -68,7 +71,8 @@ def score(
     )
     copying.score_curves(sheet, predictions)
     sheet.per_sample["scores"] = scores
-    shown = overlays.overlays(split, maps, truth)
+    # Published images are not copied into results.
+    shown = None if dataset.spec.family == "folder" else overlays.overlays(split, maps, truth)
     return Scores(
         metrics=sheet.metrics,
         per_sample=sheet.per_sample,

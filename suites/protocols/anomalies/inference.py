@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.data.views import Split
 from harness.types import Context, ReconstructsFeatures, ScoresAnomalies
+from suites.protocols.anomalies.detection import Truth
 
 CHUNK = 128
 """Images scored at once."""
@@ -27,17 +28,18 @@ def answers(model: ScoresAnomalies, split: Split, context: Context) -> dict[str,
     }
 
 
-def rebuilt_errors(model: Any, split: Split, context: Context) -> dict[str, NDArray[np.float64]]:
+def rebuilt_errors(model: Any, split: Split, truth: Truth, context: Context) -> dict[str, NDArray[np.float64]]:
     """How far the rebuilt features are from those of the picture shown and from those of its clean twin; float64 [N].
 
     ``to_input`` and ``to_twin`` are squared errors per channel over the cells that touch the mask of a defective image
     (NaN for good ones), ``good`` over all cells of a good image (NaN for others). Empty for a model that does not
-    rebuild features; without twins in the data ``to_twin`` is missing.
+    rebuild features; ``to_twin`` is missing where the data have no twins or whole images are anomalous.
     """
     if not isinstance(model, ReconstructsFeatures):
         return {}
-    masks = torch.from_numpy(np.array(split.view(("mask",))["mask"]))
-    twins = _twin_features(model, split, context) if "twin" in split.fields else None
+    masks = torch.from_numpy(truth.masks)
+    twinned = "twin" in split.fields and not truth.whole
+    twins = _twin_features(model, split, context) if twinned else None
     parts: dict[str, list[Tensor]] = {"to_input": [], "to_twin": [], "good": []}
     for rows, images, labels in _chunks(model, split, "image", context):
         shown = model.features(images)
