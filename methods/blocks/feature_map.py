@@ -111,4 +111,4 @@ class FeatureMap:
 
 def as_float(images: NDArray[np.uint8]) -> Tensor:
     """Bytes [N,H,W,3] to float32 [N,3,H,W] in [-1,1], as the training loop's batches are."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
