@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.data.views import Dataset
 from harness.metrics import anomaly as metrics
 from harness.metrics.card import MetricCard
-from harness.types import Cell, Context, Scores, ScoresAnomalies
+from harness.types import Cell, Context, Scores, ScoresAnomalies, Unsupported
 from suites.protocols.anomalies import card, copying, detection, inference, overlays, references
 from suites.protocols.generation.sheet import Sheet
 

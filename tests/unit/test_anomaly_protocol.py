@@ -157,6 +157,16 @@ def test_a_detector_without_reconstruction_lacks_the_numbers_of_copying() -> Non
     assert sheet.notes["shortcut_ratio"] == copying.NO_RECONSTRUCTION
 
 
+def test_one_model_per_category_cannot_judge_other_classes(context: Context, tmp_path: Path) -> None:
+    spec = catalogue.spec("defects", tier="smoke", categories=2, task="semantic")
+    semantic = open_dataset(spec, tmp_path)
+    model = Rebuilder(0.5)
+    assert "errors_to_twin" not in anomaly.predict(model, semantic, {}, context)
+    model.separate = True
+    with pytest.raises(Unsupported, match="per category"):
+        anomaly.predict(model, semantic, {}, context)
+
+
 def test_predictions_are_scored_to_the_declared_columns(dataset: Dataset, context: Context, tmp_path: Path) -> None:
     predictions = anomaly.predict(Rebuilder(0.5), dataset, {}, context)
     assert predictions["maps"].shape == (len(dataset.split("test")), 32, 32)
