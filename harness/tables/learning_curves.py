@@ -27,6 +27,8 @@ PANELS = {
     "loss": "training loss",
 }
 ACROSS = 3
+WIDE = 5.0
+"""Losses that differ by more than this factor are drawn on a logarithmic axis."""
 BESIDE = 6
 """Variants in one figure, beside the unchanged method."""
 
@@ -91,7 +93,7 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
             if _drawn(one, key):
                 _line(axis, one.steps, one.curves[key], look)
         figures.tidy(axis, PANELS[key])
-        if key == "loss" and all(np.nanmin(one.curves[key]) > 0 for one in members if _drawn(one, key)):
+        if key == "loss" and _spread([one.curves[key] for one in members if _drawn(one, key)]) > WIDE:
             figures.logarithmic(axis)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
@@ -104,6 +106,12 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figures.png(figure)
+
+
+def _spread(curves: Sequence[NDArray[np.float64]]) -> float:
+    """Largest over smallest value; 0 where some value is not positive."""
+    low = min(float(np.nanmin(one)) for one in curves)
+    return max(float(np.nanmax(one)) for one in curves) / low if low > 0 else 0.0
 
 
 def _looks(members: Sequence[Learning]) -> list[dict[str, str]]:

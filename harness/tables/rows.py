@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from harness.store import StoredResult
 from harness.tables.column_style import Better
 from harness.tables.columns import order, part_of, style
+from harness.tables.labels import tell_apart
 from harness.tables.stats import bootstrap_interval, mean_and_deviation
 from harness.types import Cell
 
@@ -50,7 +51,8 @@ class Row:
 
     ``group`` is what its seeds have in common. ``done``, ``failed``, ``skipped``, ``corrupt`` and ``stale`` list seeds;
     ``reasons`` maps a seed that is not done to why; ``notes`` maps a note's name to its text per seed, ``facts`` a
-    fact's name to its distinct values as text, ``overrides`` a changed setting of the method to its value.
+    fact's name to its distinct values as text, ``overrides`` a changed setting of the method to its value,
+    ``options`` an option of the data to its value.
     """
 
     group: tuple[Any, ...]
@@ -76,6 +78,7 @@ class Row:
     facts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     codes: tuple[str, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def setting(self) -> tuple[str, ...]:
@@ -127,7 +130,7 @@ def gather(
         if result.status not in UNFINISHED and suite in (None, result.cell.suite):
             groups[group_of(result.cell)][result.cell.seed] = result
     rows = [_row([by_seed[seed] for seed in sorted(by_seed)], stale) for by_seed in groups.values()]
-    return sorted(_distinct(rows), key=_position)
+    return sorted(tell_apart(rows), key=_position)
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
@@ -195,6 +198,7 @@ def _row(results: Sequence[StoredResult], stale: Callable[[StoredResult], bool])
         facts={name: tuple(sorted(texts)) for name, texts in sorted(facts.items())},
         codes=tuple(sorted({r.code for r in done if r.code})),
         overrides={name: str(value) for name, value in sorted(cell.overrides.items())},
+        options={name: str(value) for name, value in sorted(cell.data.options.items())},
     )
 
 
@@ -219,17 +223,6 @@ def _value(column: str, done: Sequence[StoredResult], reasons: Mapping[int, str]
         note="; ".join(missing),
         seeds=tuple(seed for seed, _ in known),
     )
-
-
-def _distinct(rows: Sequence[Row]) -> list[Row]:
-    """Give rows that would carry one label, such as a method under two precisions, distinct labels."""
-    seen = Counter((row.table, row.budget, row.images, row.label) for row in rows)
-    return [
-        replace(row, label=f"{row.label} ({row.precision})")
-        if seen[row.table, row.budget, row.images, row.label] > 1 and row.precision
-        else row
-        for row in rows
-    ]
 
 
 def _position(row: Row) -> tuple[Any, ...]:

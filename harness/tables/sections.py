@@ -61,5 +61,5 @@ def stem(title: Sequence[str], row: Row, rows: Sequence[Row]) -> str:
     if len({other.images for other in rows if other.role == "method" and other.budget == row.budget}) > 1:
         parts.append(str(row.images))
     if len({other.table for other in rows}) > 1:
-        parts.append(row.data_digest[:6])
+        parts.append(row.data)
     return file_name(*parts)

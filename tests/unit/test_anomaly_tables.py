@@ -274,8 +274,7 @@ def test_figures_of_several_data_sets_and_budgets_have_names_of_their_own() -> N
     data = replace(DATA, options={"categories": 1})
     other = [replace(one, cell=replace(one.cell, data=data)) for one in made]
     names = [drawing.name for drawing in variant_scores(gather([*made, *other]))]
-    digests = {row.data_digest[:6] for row in gather([*made, *other])}
-    assert sorted(names) == sorted(f"variants-uniad-claims-{digest}" for digest in digests)
+    assert sorted(names) == [f"variants-uniad-claims-defects_mixed_64_px_categories={number}" for number in (1, 3)]
 
 
 # ------------------------------------------------------------------------------------------------------------ sheets
@@ -296,3 +295,21 @@ def test_a_sheet_shows_what_is_shared_once_and_a_line_per_row(tmp_path: Path) ->
     assert pixels[2 * 64 + 5, -5].tolist() == [10] * 3
     assert pixels[3 * 64 + 5, -5].tolist() == [200] * 3
     assert np.array_equal(pixels[:64, -192:, 0], 255 - pixels[64:128, -192:, 0])
+
+
+# --------------------------------------------------------------------------------------------------- names of data
+def test_data_sets_of_one_name_are_told_apart_by_what_differs() -> None:
+    def on(**changes: Any) -> StoredResult:
+        made = cell()
+        return replace(made, cell=replace(made.cell, data=replace(DATA, **changes)))
+
+    options = {"categories": 3, "task": "semantic"}
+    rows = gather([on(), on(options=options), on(options={**options, "categories": 6})])
+    assert [row.data for row in rows] == [
+        "defects/mixed 64 px, categories=3",
+        "defects/mixed 64 px, categories=3, task=semantic",
+        "defects/mixed 64 px, categories=6, task=semantic",
+    ]
+    assert all(row.data.startswith("defects/mixed 64 px, ") for row in gather([on(), on(seed=1)]))
+    assert len({row.data for row in gather([on(), on(seed=1)])}) == 2
+    assert {row.data for row in gather([on(), on(resolution=32)])} == {"defects/mixed 64 px", "defects/mixed 32 px"}
