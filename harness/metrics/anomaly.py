@@ -18,7 +18,7 @@ from harness.metrics.anomaly_ranks import RankedScores, rank_scores
 from harness.metrics.anomaly_regions import Connectivity, RankedPixels, label_regions, rank_pixels
 from harness.metrics.card import Invariance, MetricCard
 from harness.metrics.checks import Array
-from harness.metrics.errors import EmptyInput, ShapeMismatch, UnknownOption
+from harness.metrics.errors import EmptyInput, OutOfRange, ShapeMismatch, UnknownOption
 
 __all__ = [
     "CARDS",
@@ -167,18 +167,20 @@ def image_score(
     values = array(maps)
     if values.ndim != 3:
         raise ShapeMismatch(f"maps are {values.shape}, expected [N, H, W]", where="image_score")
-    values = finite(values, "maps", metric="image_score").astype(np.float64)
+    values = finite(values, "maps", metric="image_score")
     flat = values.reshape(len(values), -1)
     if rule == "max":
-        return flat.max(1)
+        return flat.max(1).astype(np.float64)
     if rule == "mean":
-        return flat.mean(1)
+        return flat.mean(1, dtype=np.float64)
     if rule == "std":
-        return flat.std(1)
+        return flat.std(1, dtype=np.float64)
     if rule == "topk":
         k = max(1, round(fraction(top, "top", metric="image_score") * flat.shape[1]))
-        return np.partition(flat, flat.shape[1] - k, axis=1)[:, -k:].mean(1)
+        return np.partition(flat, flat.shape[1] - k, axis=1)[:, -k:].mean(1, dtype=np.float64)
     if rule == "pooled_max":
+        if window < 1:
+            raise OutOfRange(f"window {window} is below 1", where="image_score")
         return _window_means(_window_means(values, window).swapaxes(1, 2), window).max((1, 2))
     raise UnknownOption(
         f"unknown rule {rule!r}", where="image_score", remedy="Rules: pooled_max, max, mean, topk, std."
@@ -188,7 +190,7 @@ def image_score(
 def _window_means(values: np.ndarray, window: int) -> np.ndarray:
     """Means over ``window`` neighbours along the last axis, as differences of cumulative sums."""
     width = min(window, values.shape[-1])
-    sums = np.cumsum(values, axis=-1)
+    sums = np.cumsum(values, axis=-1, dtype=np.float64)
     sums[..., width:] -= sums[..., :-width].copy()
     return sums[..., width - 1 :] / width
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from harness.metrics.checks import Array
@@ -31,8 +32,11 @@ def _paired(
 
 
 def array(value: Array) -> np.ndarray:
-    """Return ``value`` as a NumPy array, without a copy where possible."""
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    """Return ``value`` as a NumPy array, without a copy where possible; bfloat16 becomes float32."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
 def finite(values: np.ndarray, name: str, *, metric: str) -> np.ndarray:

@@ -159,9 +159,7 @@ class SecondPass:
         self.histogram, self.columns = histogram, columns
         self.open = np.empty(len(worst), bool)
         self.open[order] = ~(worst[order].cumsum() <= tolerance)
-        self._normal: list[np.ndarray] = []
-        self._anomalous: list[np.ndarray] = []
-        self._weight: list[np.ndarray] = []
+        self._normal, self._anomalous, self._weight = ([np.empty(0, np.float32)] for _ in range(3))
 
     def update(self, scores: Array, masks: Array) -> None:
         """Add whole maps, as the histogram saw them. Raises EmptyInput, ShapeMismatch, NonFinite."""
