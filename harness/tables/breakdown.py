@@ -56,6 +56,7 @@ def _page(rows: Sequence[Row]) -> str:
         "Mean over seeds ± sample standard deviation; **bold** is the best mean of a column among trained rows of one "
         f"budget and task; the first column of numbers is the whole test data. Intervals, and all variants, are in "
         f"{files}. The main tables are in [leaderboard.md](leaderboard.md).\n",
+        "".join(f"- {field}: {PARTS[field]}\n" for field in fields),
     ]
     for table in dict.fromkeys(row.table for row in rows):
         members = main_rows([row for row in rows if row.table == table])

@@ -11,8 +11,9 @@ OTHER = "Other"
 GROUPS = (*styles_generation.GROUPS, *styles_anomaly.GROUPS, OTHER)
 STYLES: dict[str, ColumnStyle] = {**styles_generation.STYLES, **styles_anomaly.STYLES}
 
-PARTS = ("category", "defect", "size")
-"""Protocol fields that name a part of the test data; a column that has one stays out of the main tables."""
+PARTS: dict[str, str] = styles_anomaly.PARTS
+"""Protocol fields that name a part of the test data, and what it holds; a column that has one stays out of the main
+tables."""
 
 
 @dataclass(frozen=True)

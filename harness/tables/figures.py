@@ -19,11 +19,12 @@ DPI = 100
 
 @dataclass(frozen=True)
 class Drawing:
-    """One finished figure: file name without ending, what it shows, PNG bytes."""
+    """One finished figure: file name without ending, what it shows, PNG bytes, its numbers as a Markdown table."""
 
     name: str
     caption: str
     png: bytes
+    table: str = ""
 
 
 def new(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:

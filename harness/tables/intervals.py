@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.tables import figures
+from harness.tables.columns import style
 from harness.tables.figures import COLOURS, REFERENCE, Drawing
 from harness.tables.rows import SETTINGS, Row
 from harness.tables.sections import contest, families, short_name, stem
-from harness.tables.stats import bootstrap_interval
-from harness.tables.text import count
+from harness.tables.stats import bootstrap_interval, mean_and_deviation
+from harness.tables.text import cell, code, count, fixed, markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,8 +33,7 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
     for found in pairs.values():
         other = found[0][1]
         panels = {
-            f"{column}, difference": {one.method: paired_differences(one, two, column) for one, two in found}
-            for column in COMPARED
+            column: {one.method: paired_differences(one, two, column) for one, two in found} for column in COMPARED
         }
         text = (
             f"Each method as it is minus {', '.join(f'{name} ({SETTINGS[name]})' for name in other.setting)}, budget "
@@ -41,7 +41,7 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
         )
         drawn = _figure(panels, dict.fromkeys(panels, 0.0))
         if drawn:
-            yield Drawing(stem(("change", *other.setting), other, rows), text, drawn)
+            yield Drawing(stem(("change", *other.setting), other, rows), text, drawn, _table(panels))
 
 
 def variant_scores(rows: Sequence[Row]) -> Iterator[Drawing]:
@@ -77,6 +77,26 @@ def paired_differences(one: Row, two: Row, column: str) -> list[float]:
     paired = dict(zip(two.values[column].seeds, two.values[column].values, strict=True))
     mine = zip(one.values[column].seeds, one.values[column].values, strict=True)
     return [value - paired[seed] for seed, value in mine if seed in paired]
+
+
+def _table(panels: Mapping[str, Samples]) -> str:
+    """Mean, deviation and interval of differences: a line per label, a column per panel."""
+    shown = {column: lines for column, lines in panels.items() if any(lines.values())}
+    labels = dict.fromkeys(label for lines in shown.values() for label in lines)
+    header = ["", "pairs", *(code(column) for column in shown)]
+    body = [
+        [cell(label), str(max(len(lines[label]) for lines in shown.values()))]
+        + [_difference(lines[label], style(column).digits) for column, lines in shown.items()]
+        for label in labels
+    ]
+    return markdown_table(header, body)
+
+
+def _difference(values: Sequence[float], digits: int) -> str:
+    mean, std = mean_and_deviation(values)
+    low, high = bootstrap_interval(values)
+    text = f"{mean:+.{digits}f}" if values else "n/a"
+    return f"{text} ± {fixed(std, digits)} [{low:+.{digits}f}, {high:+.{digits}f}]" if len(values) > 1 else text
 
 
 def _figure(panels: Mapping[str, Samples], reference: Mapping[str, float]) -> bytes | None:

@@ -14,6 +14,7 @@ from harness.tables.ranks import ranks
 from harness.tables.reported import Published
 from harness.tables.rows import SETTINGS, Row
 from harness.tables.sections import families, main_rows, variants
+from harness.tables.sheets import caption
 from harness.tables.text import cell, code, count, fixed, markdown_table
 
 ORACLES = {"generation_3d": "real data"}
@@ -118,10 +119,12 @@ def _peaks(rows: Sequence[Row], learned: Sequence[Learning], level: str = "###",
 
 
 def _figures(drawings: Sequence[Drawing]) -> str:
-    if not drawings:
-        return ""
-    shown = "\n".join(f"{cell(d.caption)}\n\n![{d.name}](pictures/{d.name}.png)\n" for d in drawings)
-    return f"## Figures\n\n{shown}"
+    parts = [
+        text
+        for drawing in drawings
+        for text in (f"{cell(drawing.caption)}\n\n![{drawing.name}](pictures/{drawing.name}.png)\n", drawing.table)
+    ]
+    return "\n".join(["## Figures\n", *filter(None, parts)]) if parts else ""
 
 
 def _endings(rows: Sequence[Row]) -> str:
@@ -185,7 +188,12 @@ def _published(published: Sequence[Published]) -> str:
 def _gallery(pictures: Sequence[str]) -> str:
     if not pictures:
         return ""
-    return "## Pictures\n\n" + "\n".join(f"![{name}](pictures/{name})" for name in pictures) + "\n"
+    by_caption: dict[str, list[str]] = {}
+    for picture in sorted(pictures, key=lambda picture: not caption(picture)):
+        by_caption.setdefault(caption(picture), []).append(f"![{picture}](pictures/{picture})")
+    parts = ["\n".join(shown) + "\n" for shown in by_caption.values()]
+    titled = [f"{text}\n\n{part}" if text else part for text, part in zip(by_caption, parts, strict=True)]
+    return "## Pictures\n\n" + "\n".join(titled)
 
 
 def _provenance(rows: Sequence[Row]) -> str:

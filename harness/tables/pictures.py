@@ -49,7 +49,7 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
             strip = _strip([member.pictures[name] for member in distinct.values() if name in member.pictures], side)
             if strip is not None:
                 made[file_name(*row, "seeds", name)] = strip
-    made |= sheets(rows, {group: members[0].pictures for group, members in by_row.items()})
+    made |= sheets(rows, {group: members[0] for group, members in by_row.items()})
     paths = []
     for stem in sorted(made):
         paths.append(folder / "pictures" / f"{stem}.png")

@@ -9,32 +9,48 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harness.store import StoredResult
 from harness.tables import figures
 from harness.tables.rows import Row
 from harness.tables.sections import contest, families, short_name, stem
 
 SHARED: dict[str, tuple[str, ...]] = {"overlays": ("picture", "truth")}
 """Pictures of cells that become sheets: what their first lines hold, equal for all rows; each has one line more."""
+CAPTIONS = {
+    "overlays": "Heat maps of the first seed over the same test images for every row, chosen before any run; colours "
+    "are scaled per row and category, so compare shapes, not heights."
+}
 MARGIN, CHARACTER = 12, 6.5
 """Pixels beside a label, and of its every character."""
 
 Line = tuple[str, NDArray[np.uint8]]
 
 
-def sheets(rows: Sequence[Row], pictures: Mapping[tuple[object, ...], Mapping[str, Path]]) -> dict[str, bytes]:
+def sheets(rows: Sequence[Row], firsts: Mapping[tuple[object, ...], StoredResult]) -> dict[str, bytes]:
     """PNG by file name, a sheet per group of comparable methods and one per method with variants, oracles below.
 
-    ``pictures`` holds those of one seed by the row's group. What cannot be read, or differs in what should be shared,
-    is left out.
+    ``firsts`` holds the result of the first finished seed by the row's group. A picture that cannot be read, or differs
+    in what should be shared, is left out.
     """
     made = {}
     for name, shared in SHARED.items():
         for title, members in _groups(name, rows):
-            found = [(short_name(row), _read(pictures.get(row.group, {}).get(name), len(shared))) for row in members]
-            lines = [(label, pixels) for label, pixels in found if pixels is not None]
+            found = [(row, firsts[row.group]) for row in members if row.group in firsts]
+            read = [(row, one.cell.seed, _read(one.pictures.get(name), len(shared))) for row, one in found]
+            seeds = [seed for _, seed, pixels in read if pixels is not None]
+            lines = [
+                (short_name(row) if seed == min(seeds) else f"{short_name(row)}, seed {seed}", pixels)
+                for row, seed, pixels in read
+                if pixels is not None
+            ]
             if lines:
-                made[stem(title, members[0], rows)] = _sheet(lines, shared)
+                made[stem((*title, f"s{min(seeds)}"), members[0], rows)] = _sheet(lines, shared)
     return made
+
+
+def caption(file: str) -> str:
+    """What a sheet of this file name shows; empty for other pictures."""
+    return CAPTIONS.get(file.partition("-")[0], "")
 
 
 def _groups(name: str, rows: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], list[Row]]]:

@@ -7,6 +7,13 @@ from harness.tables.column_style import ColumnStyle
 DETECTION, LOCALISATION, SHORTCUT, LEARNING = "Detection", "Localisation", "Identical shortcut", "Learning"
 GROUPS = (DETECTION, LOCALISATION, SHORTCUT, LEARNING)
 
+PARTS = {
+    "category": "one kind of object or texture, good and defective images",
+    "defect": "defects of one kind against everything good",
+    "size": "defective regions by their share of the image: small up to 1 %, medium up to 4 %",
+}
+"""What the parts of the test data hold that columns name."""
+
 STYLES: dict[str, ColumnStyle] = {
     "image_auroc": ColumnStyle(
         "higher", DETECTION, 3, "chance that a defective image scores above a good one; mean over categories"

@@ -19,10 +19,11 @@ from harness.tables.columns import Part, part_of
 from harness.tables.intervals import paired_differences, setting_changes, variant_scores
 from harness.tables.learning import learning_of, peaks_table
 from harness.tables.ranks import ranks
-from harness.tables.rows import Row, columns_of, gather
+from harness.tables.rows import Row, columns_of, gather, group_of
 from harness.tables.sections import families, main_rows, variants
 from harness.tables.sheets import sheets
 from harness.tables.styles_anomaly import STYLES
+from suites.protocols.anomalies.detection import SIZES
 from suites.protocols.anomaly import METRICS
 from tests.unit.anomaly_results import CLAIMS, DATA, STEPS, anomaly, overlays, suite
 from tests.unit.stored_results import Shelf, result
@@ -113,6 +114,8 @@ def test_the_page_of_parts_has_a_table_per_metric_with_the_whole_first(files: Fi
     cnn = next(line for line in table if line.startswith("| recon\\_cnn (claims)"))
     assert cnn.count("**") == 8
     assert not [line for line in table if "jitter" in line]
+    assert "small up to 1 %, medium up to 4 %" in page
+    assert [(name, high) for name, _, high in SIZES] == [("small", 0.01), ("medium", 0.04), ("large", 1.0)]
     assert "[breakdowns.md](breakdowns.md)" in files["leaderboard.md"].decode()
 
 
@@ -209,7 +212,7 @@ def test_every_figure_is_drawn_and_shown(files: Files) -> None:
     names = {
         "learning_curves-claims", "learning_curves-uniad-claims", "learning_curves-mode=separate-claims",
         "change-mode=separate-claims", "variants-uniad-claims",
-        "overlays-claims", "overlays-mode=separate-claims", "overlays-uniad-claims",
+        "overlays-s0-claims", "overlays-mode=separate-s0-claims", "overlays-uniad-s0-claims",
     }  # fmt: skip
     assert {name.removeprefix("pictures/") for name in files if name.endswith(".png")} == {f"{n}.png" for n in names}
     for name in names:
@@ -262,6 +265,9 @@ def test_differences_are_paired_by_seed() -> None:
     usual, easier = row_of(rows, "uniad"), row_of(rows, "uniad[mode=separate]")
     assert paired_differences(usual, easier, "image_auroc") == pytest.approx([-0.2, -0.3])
     assert paired_differences(usual, easier, "pixel_auroc") == []
+    (drawing,) = setting_changes(rows)
+    assert drawing.table.splitlines()[2] == "| uniad | 2 | -0.250 ± 0.071 [-0.300, -0.200] |"
+    assert drawing.table in markdown.page(rows, extras=markdown.Extras(drawings=[drawing]))
 
 
 def test_without_pairs_and_variants_there_are_no_such_figures() -> None:
@@ -284,11 +290,11 @@ def test_a_sheet_shows_what_is_shared_once_and_a_line_per_row(tmp_path: Path) ->
     Image.fromarray(np.zeros((192, 192, 3), np.uint8)).save(odd)
     torn = tmp_path / "torn.png"
     torn.write_bytes(b"torn")
-    rows = gather([cell(method) for method in ("padim", "uniad", "zodd", "ztorn", "znone")])
-    pictures = {**names, "zodd": odd, "ztorn": torn}
-    found = {row.group: {"overlays": pictures[row.method]} for row in rows if row.method in pictures}
-    (sheet,) = sheets(rows, found).items()
-    assert sheet[0] == "overlays-claims"
+    shown = {**names, "zodd": odd, "ztorn": torn}
+    made = [cell(method, 3, pictures={"overlays": path.name}, folder=tmp_path) for method, path in shown.items()]
+    rows = gather([*made, cell("znone", 3)])
+    (sheet,) = sheets(rows, {group_of(one.cell): one for one in made}).items()
+    assert sheet[0] == "overlays-s3-claims"
     with Image.open(io.BytesIO(sheet[1])) as picture:
         pixels = np.asarray(picture.convert("RGB"))
     assert pixels.shape[0] == 4 * 64
