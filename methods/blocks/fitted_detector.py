@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from harness.types import AnomalyMaps, ConfigError, Context, DataError, DataSpec, Stage, Unsupported
 from methods.blocks.feature_map import FeatureMap, as_float
@@ -44,14 +44,14 @@ class Normality(Protocol):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None: ...
 
 
-Build = Callable[[int, Generator], Normality]
+Build = Callable[[int, int], Normality]
 
 
 class FittedDetector:
-    """A method whose ``prepare`` fits ``build(channels, generator)`` to the training split: all there is to learn.
+    """A method whose ``prepare`` fits ``build(channels, seed)`` to the training split: all there is to learn.
 
     A closed form has no steps, so that ``train_step`` does nothing and the budget in images does not apply. In mode
-    ``separate`` there is one description per category, each built from an equal generator: what differs is the data.
+    ``separate`` there is one description per category, each built from the same seed: what differs is the data.
     """
 
     stages: ClassVar[tuple[Stage, ...]] = (Stage(),)
@@ -63,9 +63,7 @@ class FittedDetector:
         self.separate = o.mode == "separate"
         self.feature_map = FeatureMap(config, context)
         count = int(data.options["categories"]) if self.separate else 1
-        # Drawn on the CPU so that one seed gives one description on every device.
-        seeds = [torch.Generator().manual_seed(context.seed) for _ in range(count)]
-        self.models = [build(self.feature_map.channels, seed) for seed in seeds]
+        self.models = [build(self.feature_map.channels, context.seed) for _ in range(count)]
 
     @torch.no_grad()
     def prepare(self, samples: Mapping[str, np.ndarray]) -> None:

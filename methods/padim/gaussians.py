@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from harness.types import ConfigError, DataError
 
@@ -20,13 +20,15 @@ class CellGaussians:
     Raises ConfigError for more dimensions than channels or a shrinkage that is not positive.
     """
 
-    def __init__(self, channels: int, dimensions: int, shrinkage: float, generator: Generator) -> None:
+    def __init__(self, channels: int, dimensions: int, shrinkage: float, seed: int) -> None:
         if not 1 <= dimensions <= channels:
             raise ConfigError(f"{dimensions} is not within 1 to {channels} channels", where="padim.dimensions")
         if not shrinkage > 0:
             raise ConfigError(f"{shrinkage} is not above 0", where="padim.shrinkage")
         self.shrinkage = shrinkage
-        self.chosen = torch.randperm(channels, generator=generator)[:dimensions].sort().values
+        # Drawn on the CPU so that one seed gives one choice on every device.
+        drawn = torch.randperm(channels, generator=torch.Generator().manual_seed(seed))
+        self.chosen = drawn[:dimensions].sort().values
         self.mean = torch.empty(0, 0)
         self.whitening = torch.empty(0, 0, 0)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Generator
-
 from harness.types import Context, DataSpec
 from methods.blocks.fitted_detector import FittedDetector
 from methods.blocks.options import parse_options
@@ -27,7 +25,7 @@ class PaDiM(FittedDetector):
     def __init__(self, config: Any, data: DataSpec, context: Context) -> None:
         o = parse_options(Options, config, "padim")
 
-        def build(channels: int, generator: Generator) -> CellGaussians:
-            return CellGaussians(channels, o.dimensions, o.shrinkage, generator)
+        def build(channels: int, seed: int) -> CellGaussians:
+            return CellGaussians(channels, o.dimensions, o.shrinkage, seed)
 
         super().__init__(config, data, context, build)

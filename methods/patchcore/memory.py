@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from harness.types import ConfigError
 from methods.patchcore.coreset import greedy_coreset, random_projection
@@ -28,7 +28,7 @@ class Options:
 class MemoryBank:
     """A coreset [M,C] of locally averaged features. Raises ConfigError for options that cannot work."""
 
-    def __init__(self, options: Options, generator: Generator) -> None:
+    def __init__(self, options: Options, seed: int) -> None:
         o = self.options = options
         if not 0 < o.coreset <= 1:
             raise ConfigError(f"{o.coreset} is not a fraction above 0", where="patchcore.coreset")
@@ -36,7 +36,7 @@ class MemoryBank:
             raise ConfigError(f"{o.neighbourhood} is not odd and positive", where="patchcore.neighbourhood")
         if o.reweight and o.neighbours < 2:
             raise ConfigError(f"{o.neighbours} is below 2", where="patchcore.neighbours", remedy="Or reweight=false.")
-        self.generator = generator
+        self.seed = seed
         self.memory = torch.empty(0, 0)
 
     def fit(self, chunks: Iterator[Tensor]) -> None:
@@ -44,8 +44,10 @@ class MemoryBank:
         patches = torch.cat([self._patches(chunk) for chunk in chunks])
         count = max(1, round(self.options.coreset * len(patches)))
         if count < len(patches):
-            searched = random_projection(patches, self.options.projection, self.generator)
-            start = int(torch.randint(len(patches), (1,), generator=self.generator))
+            # Drawn on the CPU and anew, so that one seed gives one coreset on every device and in every fit.
+            generator = torch.Generator().manual_seed(self.seed)
+            searched = random_projection(patches, self.options.projection, generator)
+            start = int(torch.randint(len(patches), (1,), generator=generator))
             patches = patches[greedy_coreset(searched, count, start)]
         self.memory = patches
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Generator
-
 from harness.types import Context, DataSpec
 from methods.blocks.fitted_detector import FittedDetector
 from methods.blocks.options import parse_options
@@ -18,7 +16,7 @@ class PatchCore(FittedDetector):
     def __init__(self, config: Any, data: DataSpec, context: Context) -> None:
         o = parse_options(Options, config, "patchcore")
 
-        def build(channels: int, generator: Generator) -> MemoryBank:
-            return MemoryBank(o, generator)
+        def build(channels: int, seed: int) -> MemoryBank:
+            return MemoryBank(o, seed)
 
         super().__init__(config, data, context, build)
