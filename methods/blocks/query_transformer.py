@@ -58,7 +58,7 @@ class _FeedForward(nn.Module):
         self.outer = linear(o.feedforward, o.width, generator)
 
     def forward(self, x: Tensor, generator: Generator | None) -> Tensor:
-        hidden = dropout(torch.relu(self.inner(x)), self.drop, generator)
+        hidden = dropout(torch.relu_(self.inner(x)), self.drop, generator)
         return dropout(self.outer(hidden), self.drop, generator)
 
 
@@ -181,7 +181,7 @@ class QueryTransformer(nn.Module):
         return self._rebuild(features, generator if self.training else None)
 
     def _rebuild(self, features: Tensor, generator: Generator | None) -> Tensor:
-        tokens = features.flatten(2).transpose(1, 2)
+        tokens = features.flatten(2).transpose(1, 2).contiguous()
         if self.jitter is not None:
             tokens = self.jitter(tokens, generator)
         position = self.position()
