@@ -19,8 +19,8 @@ READINGS = (
     "- means over seeds ± sample standard deviation of the measured points, which select nothing; step: median over "
     "seeds\n"
     "- fall: peak less end of each seed; never negative, so a noisy flat curve has a small one too\n"
-    "- loss: mean training loss since the point before, at the step of the peak and at the end: a net whose AUROC "
-    "falls while its loss still shrinks has learnt to copy\n"
+    "- loss: mean training loss since the point before, at the step of the peak and at the end: an AUROC that falls "
+    "while the loss still shrinks is the mark of the identical shortcut\n"
 )
 PREFIX, STEP, LOSS = "probe_", "step", "loss"
 SCORES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}

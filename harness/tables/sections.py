@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -38,7 +39,16 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
         if row.changes:
             found.setdefault(_family(row), []).append(row)
     unchanged = {_family(row): row for row in rows if row.role == "method" and not row.changes}
-    return [[*([unchanged[key]] if key in unchanged else []), *members] for key, members in found.items()]
+    return [
+        [*([unchanged[key]] if key in unchanged else []), *sorted(members, key=lambda row: _natural(row.changes))]
+        for key, members in found.items()
+    ]
+
+
+def _natural(changes: Sequence[str]) -> list[list[str | float]]:
+    """Sort key by which 5 stands before 20."""
+    parts = [re.split(r"(\d+\.?\d*)", change) for change in changes]
+    return [[float(part) if number % 2 else part for number, part in enumerate(one)] for one in parts]
 
 
 def _family(row: Row) -> tuple[object, ...]:

@@ -159,6 +159,16 @@ def test_many_variants_stand_apart_and_hold_no_rank(count: int, apart: bool) -> 
     assert [row.label for row in families(rows)[0]] == ["uniad", *(f"uniad[jitter={n}]" for n in range(count))]
 
 
+def test_variants_stand_in_natural_order() -> None:
+    changes: list[dict[str, Any]] = [
+        {"jitter": 20}, {"jitter": 5, "mask": 3}, {"jitter": 5}, {"jitter": 0.5}, {"decoder": "none"}, {"jitter": "off"},
+    ]  # fmt: skip
+    (family,) = families(gather([cell(overrides=change) for change in changes]))
+    assert [", ".join(row.changes) for row in family] == [
+        "decoder=none", "jitter=0.5", "jitter=5", "jitter=5, mask=3", "jitter=20", "jitter=off",
+    ]  # fmt: skip
+
+
 def test_variants_follow_their_method_in_the_page(files: Files) -> None:
     main, apart = files["leaderboard.md"].decode().split("### Variants")
     detection = main.split("### Detection")[1].split("### Localisation")[0]
