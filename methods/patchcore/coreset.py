@@ -71,8 +71,8 @@ def _among(points: Tensor, squares: Tensor, nearest: Tensor, steps: int) -> tupl
 def _update(nearest: Tensor, points: Tensor, squares: Tensor, picked: Tensor) -> None:
     """Lower the squared distances [T] to the nearest pick in place; picks get -1."""
     centres = points[picked].T.contiguous()
-    for rows in torch.arange(len(points), device=points.device).split(ROWS):
-        block = slice(int(rows[0]), int(rows[-1]) + 1)
+    for first in range(0, len(points), ROWS):
+        block = slice(first, first + ROWS)
         reduced = torch.addmm(squares[picked], points[block], centres, alpha=-2.0).amin(1)
         torch.minimum(nearest[block], (reduced + squares[block]).clamp_min_(0.0), out=nearest[block])
     nearest[picked] = -1.0
