@@ -39,7 +39,7 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
             f"Each method as it is minus {', '.join(f'{name} ({SETTINGS[name]})' for name in other.setting)}, budget "
             f"{other.budget} ({count(other.images)} images), paired by seed: left of the line it loses. {_READING}"
         )
-        drawn = _figure(panels, dict.fromkeys(panels, 0.0))
+        drawn = _figure(panels, dict.fromkeys(panels, 0.0), "difference of paired seeds")
         if drawn:
             yield Drawing(stem(("change", *other.setting), other, rows), text, drawn, _table(panels))
 
@@ -58,7 +58,7 @@ def variant_scores(rows: Sequence[Row]) -> Iterator[Drawing]:
             f"{first.method} and its variants, budget {first.budget} ({count(first.images)} images); the line is the "
             f"unchanged method. {_READING}"
         )
-        drawn = _figure(panels, reference)
+        drawn = _figure(panels, reference, "score")
         if drawn:
             yield Drawing(stem(("variants", first.method, *first.setting), first, rows), text, drawn)
 
@@ -99,13 +99,13 @@ def _difference(values: Sequence[float], digits: int) -> str:
     return f"{text} ± {fixed(std, digits)} [{low:+.{digits}f}, {high:+.{digits}f}]" if len(values) > 1 else text
 
 
-def _figure(panels: Mapping[str, Samples], reference: Mapping[str, float]) -> bytes | None:
+def _figure(panels: Mapping[str, Samples], reference: Mapping[str, float], unit: str) -> bytes | None:
     panels = {title: lines for title, lines in panels.items() if any(lines.values())}
     labels = list(dict.fromkeys(label for lines in panels.values() for label, values in lines.items() if values))
     if not labels:
         return None
     longest = max(len(label) for label in labels)
-    figure = figures.new(0.075 * longest + 3.0 * len(panels), 0.75 + 0.27 * len(labels))
+    figure = figures.new(0.075 * longest + 3.0 * len(panels), 0.9 + 0.27 * len(labels))
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
         if math.isfinite(reference[title]):
@@ -113,8 +113,10 @@ def _figure(panels: Mapping[str, Samples], reference: Mapping[str, float]) -> by
         for height, label in enumerate(labels):
             _line(axis, height, lines.get(label, ()))
         figures.tidy(axis, title, grid="x")
+        axis.locator_params(axis="x", nbins=5)
     axes[0].set_yticks(range(len(labels)), labels, parse_math=False)
     axes[0].set_ylim(len(labels) - 0.5, -0.5)
+    figure.supxlabel(unit, fontsize=8)
     return figures.png(figure)
 
 

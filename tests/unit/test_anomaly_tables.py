@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from harness.metrics.card import Column, parse_column
 from harness.store import Store, StoredResult
 from harness.tables import archive, breakdown, leaderboard, learning_curves, markdown
-from harness.tables.columns import Part, part_of
+from harness.tables.columns import PARTS, Part, part_of
 from harness.tables.intervals import paired_differences, setting_changes, variant_scores
 from harness.tables.learning import learning_of, peaks_table
 from harness.tables.ranks import ranks
@@ -83,6 +86,22 @@ def test_every_style_has_a_card_of_the_same_direction_and_the_reverse() -> None:
 )
 def test_a_column_says_which_part_of_the_data_it_covers(column: str, part: Part | None) -> None:
     assert part_of(column) == part
+
+
+WORDS = st.from_regex(r"[A-Za-z0-9_.+\-@]{1,6}", fullmatch=True)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.none() | WORDS, st.dictionaries(WORDS | st.sampled_from(list(PARTS)), WORDS, max_size=4))
+def test_a_part_is_its_whole_with_one_field_more(space: str | None, protocol: dict[str, str]) -> None:
+    part = part_of(str(Column("fid", space, protocol)))
+    fields = [field for field in protocol if field in PARTS]
+    if part is None:
+        assert not fields
+    else:
+        assert (part.field, part.member) == (fields[0], protocol[fields[0]])
+        rest = {field: value for field, value in protocol.items() if field != fields[0]}
+        assert parse_column(part.whole) == Column("fid", space, rest)
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
@@ -161,7 +180,7 @@ def test_many_variants_stand_apart_and_hold_no_rank(count: int, apart: bool) -> 
 
 def test_variants_stand_in_natural_order() -> None:
     changes: list[dict[str, Any]] = [
-        {"jitter": 20}, {"jitter": 5, "mask": 3}, {"jitter": 5}, {"jitter": 0.5}, {"decoder": "none"}, {"jitter": "off"},
+        {"jitter": 20}, {"jitter": 5, "mask": 3}, {"jitter": 5}, {"jitter": 0.5}, {"jitter": "off"}, {"decoder": "none"}
     ]  # fmt: skip
     (family,) = families(gather([cell(overrides=change) for change in changes]))
     assert [", ".join(row.changes) for row in family] == [
