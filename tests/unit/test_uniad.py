@@ -92,6 +92,21 @@ def test_a_step_leaves_the_backbone_alone() -> None:
     assert trained == {id(p) for p in method.networks.parameters()}
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_trains_and_scores_on_a_gpu() -> None:
+    over = {"dropout": 0.1, "jitter_prob": 0.5}
+    method = build("uniad", overrides=over, device="cuda")
+    data = samples()
+    method.prepare(data)
+    batch = {name: value.cuda() for name, value in batch_of(data, torch.arange(4)).items()}
+    assert all(float(method.train_step(batch, step)["loss"]) > 0 for step in range(3))
+    on_cpu = build("uniad", overrides=over)
+    on_cpu.load_state_dict(copy.deepcopy(method.state_dict()))
+    there, here = (m.anomaly(images(4), None).maps.cpu() for m in (method, on_cpu))
+    torch.testing.assert_close(there, here, atol=1e-2, rtol=1e-2)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_anomaly_maps_are_exact_about_shape_sign_and_scale(name: str) -> None:
     method = build(name)
@@ -147,16 +162,14 @@ def test_gradients_are_clipped() -> None:
 
 
 def test_a_transformer_without_query_learns_to_copy_and_a_masked_query_does_not() -> None:
-    data = {name: values[:4] for name, values in samples(8, seed=4).items()}
     unseen = torch.randn(16, 136, 4, 4, generator=torch.Generator().manual_seed(5))
     errors = {}
     for decoder, window in (("none_query", "none"), ("layerwise_query", 3)):
         over = {"width": 64, "mask_window": window, "jitter_alpha": 0.0, "decoder": decoder, "lr": 2.0e-3}
         method = build("uniad", overrides={**over, "encoder_layers": 0}, steps=300)
-        method.prepare(data)
         # Noise instead of pictures: nothing but the token itself tells what it is.
         method.cache = torch.randn(64, 136, 4, 4, generator=torch.Generator().manual_seed(6))
-        for step in range(250):
+        for step in range(100):
             rows = torch.arange(8) + 8 * (step % 8)
             method.train_step({"index": rows}, step)
         errors[decoder] = float((method.reconstruct(unseen, None) - unseen).square().mean())
@@ -168,8 +181,8 @@ def test_one_batch_can_be_copied_almost_exactly() -> None:
     over = {"width": 64, "feedforward": 128, "query": "none", "lr": 3.0e-3, "clip": 0.0, "encoder_layers": 0}
     method, data = build("recon_transformer", overrides=over, steps=400), samples(4)
     method.prepare(data)
-    losses = [float(method.train_step({"index": torch.arange(4)}, step)["loss"]) for step in range(300)]
-    assert losses[-1] < 0.03 * losses[0]
+    losses = [float(method.train_step({"index": torch.arange(4)}, step)["loss"]) for step in range(120)]
+    assert losses[-1] < 0.05 * losses[0]
 
 
 @pytest.mark.parametrize(
