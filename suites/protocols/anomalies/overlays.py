@@ -10,7 +10,7 @@ from suites.protocols.anomalies.detection import Truth
 from suites.protocols.generation.pictures import tile
 
 PER_CATEGORY, CATEGORIES = 2, 8
-LOW, HIGH = 0.5, 0.999
+LOW, HIGH = 0.7, 0.99
 """Quantiles of a category's scores shown as transparent and as full colour."""
 STRENGTH = 0.75
 CONTOUR = np.array([64, 224, 255], np.uint8)
