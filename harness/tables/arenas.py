@@ -79,6 +79,13 @@ def paired(
     return pairs, unpaired
 
 
+def replicated(labels: Sequence[str], seeds: Sequence[int], rows: Mapping[str, Seeds]) -> bool:
+    """Whether the seeds of at least one of the rows differ in some metric. One metric may well be equal in all of them,
+    such as a fall of 0; equal in everything they are copies of one observation."""
+    told = ({repr(sorted(rows[label][s].metrics.items())) for s in seeds if s in rows[label]} for label in labels)
+    return any(len(texts) > 1 for texts in told)
+
+
 def _name(cell: Cell, others: Iterable[Cell]) -> str:
     name = f"{cell.data.name} {cell.data.resolution} px"
     alike = [

@@ -5,7 +5,8 @@ The rule, fixed before any run:
 - SUPPORTED: the mean of the paired differences is at least the smallest effect that matters, and the exact one-sided
   sign-flip test rejects "no effect" at 0.05 (the interval lies above 0);
 - REFUTED: the same test, turned round, rejects the smallest effect that matters (the interval lies below it);
-- INCONCLUSIVE: neither; or fewer than 5 pairs, another budget than the claim's, a tier without verdicts;
+- INCONCLUSIVE: neither; or fewer than 5 pairs, seeds equal in every metric, another budget than the claim's, a tier
+  without verdicts;
 - UNTESTED: a row is missing, or the claim says why it cannot be tested.
 
 A claim against several controls is SUPPORTED only against each, and REFUTED by any; its p is the largest. Seeds pair
@@ -23,7 +24,7 @@ from typing import Literal
 
 from harness.store import StoredResult
 from harness.tables import stats
-from harness.tables.arenas import Arena, arenas, paired
+from harness.tables.arenas import Arena, arenas, paired, replicated
 from harness.tables.claim_files import Claim, Term
 from harness.tables.rows import UNFINISHED
 
@@ -34,7 +35,8 @@ _PRECEDENCE: tuple[Word, ...] = ("REFUTED", "UNTESTED", "INCONCLUSIVE", "SUPPORT
 @dataclass(frozen=True)
 class Comparison:
     """Treatment against one control: ``differences`` of the paired ``seeds``, positive in the claimed direction, of the
-    values ``treated`` and ``controlled``; ``unpaired`` says why a seed has no pair."""
+    values ``treated`` and ``controlled``; ``unpaired`` says why a seed has no pair, ``replicated`` whether the seeds
+    differ in anything at all."""
 
     control: str
     seeds: tuple[int, ...]
@@ -53,6 +55,7 @@ class Comparison:
     verdict: Word
     reason: str
     unpaired: Mapping[int, str]
+    replicated: bool = True
 
 
 @dataclass(frozen=True)
@@ -94,9 +97,10 @@ def judge(
     return [replace(v, holm=adjusted) for v, adjusted in zip(verdicts, stats.holm(judged), strict=True)]
 
 
-def decide(differences: Sequence[float], smallest: float) -> tuple[Word, str]:
-    """The rule above for one comparison: the verdict and why."""
-    if obstacle := _undecidable(differences):
+def decide(differences: Sequence[float], smallest: float, *, replicated: bool = True) -> tuple[Word, str]:
+    """The rule above for one comparison: the verdict and why. ``replicated`` False: the seeds gave the same results in
+    everything, so that they are one observation."""
+    if obstacle := _undecidable(differences, replicated):
         return "INCONCLUSIVE", obstacle
     effect, _ = stats.mean_and_deviation(differences)
     p, _ = stats.sign_flip(differences)
@@ -114,12 +118,10 @@ def decide(differences: Sequence[float], smallest: float) -> tuple[Word, str]:
     return "INCONCLUSIVE", "neither no effect nor one that matters is ruled out"
 
 
-def _undecidable(differences: Sequence[float]) -> str:
+def _undecidable(differences: Sequence[float], replicated: bool) -> str:
     if len(differences) < stats.FEWEST_PAIRS:
         return f"{len(differences)} paired seeds, a verdict needs {stats.FEWEST_PAIRS}"
-    if max(differences) - min(differences) <= 1e-12 * max(map(abs, differences)):
-        return "all differences are equal: the seeds replicate nothing"
-    return ""
+    return "" if replicated else "every seed gave the same results: the seeds replicate nothing"
 
 
 # ------------------------------------------------------------------------------------------------------ verdicts
@@ -165,7 +167,7 @@ def _verdict(claim: Claim, arena: Arena, tier: str, stale: Callable[[StoredResul
     comparisons = tuple(_compare(claim, control, arena, barred) for control in claim.controls)
     words = [comparison.verdict for comparison in comparisons]
     word = next(candidate for candidate in _PRECEDENCE if candidate in words)
-    judged = not barred and not any(_undecidable(c.differences) for c in comparisons)
+    judged = not barred and not any(_undecidable(c.differences, c.replicated) for c in comparisons)
     old = {
         label: tuple(seed for seed, r in sorted(arena.rows[label].items()) if r.status == "done" and stale(r))
         for label in claim.rows
@@ -206,7 +208,8 @@ def _compare(claim: Claim, control: Term, arena: Arena, barred: str) -> Comparis
     effect, deviation = stats.mean_and_deviation(values)
     low, high, coverage = stats.sign_flip_interval(values)
     p, p_two_sided = stats.sign_flip(values)
-    verdict, reason = decide(values, claim.smallest_effect)
+    replicates = replicated((*claim.treatment.rows, *control.rows), tuple(pairs), arena.rows)
+    verdict, reason = decide(values, claim.smallest_effect, replicated=replicates)
     if barred:
         verdict, reason = "INCONCLUSIVE", barred
     return Comparison(
@@ -227,4 +230,5 @@ def _compare(claim: Claim, control: Term, arena: Arena, barred: str) -> Comparis
         verdict=verdict,
         reason=reason,
         unpaired=unpaired,
+        replicated=replicates,
     )

@@ -205,6 +205,15 @@ def test_what_cannot_be_judged_says_why(tmp_path: Path, results: list[StoredResu
     assert reason in verdict.reason
 
 
+def test_seeds_that_agree_in_one_metric_only_are_replicates(tmp_path: Path) -> None:
+    (claim,) = read(tmp_path, ROTATION)
+    results = [*seeds([0.9] * 5), *seeds([0.1] * 5, overrides=NONE)]
+    varied = [replace(r, metrics={**r.metrics, "pose_slope": 0.1 * r.cell.seed}) for r in results]
+    verdict = verdict_of(claim, varied)
+    assert (verdict.verdict, verdict.judged, verdict.p) == ("SUPPORTED", True, 1 / 32)
+    assert verdict.comparisons[0].interval == pytest.approx((0.8, 0.8))
+
+
 def test_smoke_gives_no_verdict(tmp_path: Path) -> None:
     (claim,) = read(tmp_path, ROTATION)
     results = [*seeds(HIGH, tier="smoke"), *seeds(LOW, tier="smoke", overrides=NONE)]
@@ -319,8 +328,8 @@ def test_a_line_per_comparison_with_the_digest_of_the_claim(tmp_path: Path) -> N
     text, _ = ledger_of(tmp_path, [*RESULTS, *seeds(HIGH, "dcgan")], both, untestable)
     lines = list(csv.DictReader(io.StringIO(text)))
     assert [line["control"] for line in lines] == ["hologan[train_rotation=none]", "dcgan", ""]
-    assert [line["comparison"] for line in lines] == ["SUPPORTED", "INCONCLUSIVE", ""]
-    assert {line["verdict"] for line in lines[:2]} == {"INCONCLUSIVE"}
+    assert [line["comparison"] for line in lines] == ["SUPPORTED", "REFUTED", ""]
+    assert {line["verdict"] for line in lines[:2]} == {"REFUTED"}
     assert lines[0]["claim_digest"] == lines[1]["claim_digest"] != lines[2]["claim_digest"]
     assert lines[2]["verdict"] == "UNTESTED"
     assert (lines[0]["p"], lines[0]["p_two_sided"], lines[0]["n_pairs"]) == ("0.03125", "0.0625", "5")
