@@ -1,6 +1,6 @@
 """From stored results and claims to verdicts.
 
-The rule, fixed before any run:
+The rule, fixed before any run of suite anomaly but for one case (suites/claims/README.md):
 
 - SUPPORTED: the mean of the paired differences is at least the smallest effect that matters, and the exact one-sided
   sign-flip test rejects "no effect" at 0.05 (the interval lies above 0);
