@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.tables import learning
+from harness.tables.columns import part_of
 from harness.tables.figures import Drawing
 from harness.tables.learning import Learning
 from harness.tables.metric_tables import group_tables, is_defined, name
@@ -161,6 +162,7 @@ def _medians(row: Row) -> str:
 
 
 def _published(published: Sequence[Published]) -> str:
+    published = [one for one in published if part_of(one.metric) is None]  # numbers by category stay in their file
     if not published:
         return ""
     origins = list(dict.fromkeys((p.source, p.protocol, p.checked) for p in published))

@@ -71,5 +71,5 @@ def stem(title: Sequence[str], row: Row, rows: Sequence[Row]) -> str:
     if len({other.images for other in rows if other.role == "method" and other.budget == row.budget}) > 1:
         parts.append(str(row.images))
     if len({other.table for other in rows}) > 1:
-        parts.append(row.data)
+        parts.append(row.data.partition(", ")[2] or row.data)  # the options in which data sets of one name differ
     return file_name(*parts)

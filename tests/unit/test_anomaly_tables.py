@@ -22,6 +22,7 @@ from harness.tables.columns import PARTS, Part, part_of
 from harness.tables.intervals import paired_differences, setting_changes, variant_scores
 from harness.tables.learning import learning_of, peaks_table
 from harness.tables.ranks import ranks
+from harness.tables.reported import FOLDER
 from harness.tables.rows import Row, columns_of, gather, group_of
 from harness.tables.sections import families, main_rows, variants
 from harness.tables.sheets import sheets
@@ -106,6 +107,7 @@ def test_a_part_is_its_whole_with_one_field_more(space: str | None, protocol: di
 
 # ------------------------------------------------------------------------------------------------------------ parts
 def test_parts_stay_out_of_the_main_tables_and_in_the_long_form(files: Files) -> None:
+    assert "[category=bottle]" in (FOLDER / "uniad.csv").read_text()  # published, and kept out of the page as well
     for name in ("leaderboard.csv", "leaderboard.md"):
         for field in ("category=", "defect=", "size="):
             assert field not in files[name].decode()
@@ -309,7 +311,7 @@ def test_figures_of_several_data_sets_and_budgets_have_names_of_their_own() -> N
     data = replace(DATA, options={"categories": 1})
     other = [replace(one, cell=replace(one.cell, data=data)) for one in made]
     names = [drawing.name for drawing in variant_scores(gather([*made, *other]))]
-    assert sorted(names) == [f"variants-uniad-claims-defects_mixed_64_px_categories={number}" for number in (1, 3)]
+    assert sorted(names) == [f"variants-uniad-claims-categories={number}" for number in (1, 3)]
 
 
 # ------------------------------------------------------------------------------------------------------------ sheets
