@@ -29,13 +29,15 @@ ERRORS = "errors_"
 def predict(
     model: ScoresAnomalies, dataset: Dataset, settings: Mapping[str, Any], context: Context
 ) -> dict[str, NDArray]:
-    """Scores [N] and maps [N,H,W] of the test split, and ``errors_*`` [N] of ``inference.rebuilt_errors``."""
+    """Scores [N] and maps [N,H,W] of the test split, ``errors_*`` [N] of ``inference.rebuilt_errors``, and the name of
+    the frozen ``features`` as bytes of text."""
     split = dataset.split("test")
     truth = detection.truth_of(split)
     if model.separate and truth.whole:
         raise Unsupported("one model per category cannot judge images of other classes", where="anomaly")
     errors = inference.rebuilt_errors(model, split, truth, context)
-    return {**inference.answers(model, split, context), **{f"{ERRORS}{name}": e for name, e in errors.items()}}
+    named = {f"{ERRORS}{name}": values for name, values in errors.items()}
+    return {**inference.answers(model, split, context), **named, "features": inference.features_of(model)}
 
 
 def predict_reference(name: str, dataset: Dataset, settings: Mapping[str, Any], seed: int) -> dict[str, NDArray]:
@@ -71,6 +73,8 @@ def score(
     )
     copying.score_curves(sheet, predictions)
     sheet.per_sample["scores"] = scores
+    if len(features := predictions.get("features", ())):
+        sheet.notes["features"] = bytes(features).decode()
     # Published images are not copied into results.
     shown = None if dataset.spec.family == "folder" else overlays.overlays(split, maps, truth)
     return Scores(

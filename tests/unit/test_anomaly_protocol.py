@@ -160,6 +160,8 @@ def test_a_detector_without_reconstruction_lacks_the_numbers_of_copying() -> Non
 def test_one_model_per_category_cannot_judge_other_classes(context: Context, tmp_path: Path) -> None:
     spec = catalogue.spec("defects", tier="smoke", categories=2, task="semantic")
     semantic = open_dataset(spec, tmp_path)
+    with pytest.raises(Unsupported, match="twins"):
+        references.reference("oracle:clean_twin", semantic, 0)
     model = Rebuilder(0.5)
     assert "errors_to_twin" not in anomaly.predict(model, semantic, {}, context)
     model.separate = True
@@ -176,6 +178,10 @@ def test_predictions_are_scored_to_the_declared_columns(dataset: Dataset, contex
     for column, value in made.metrics.items():
         low, high = known[parse_column(column).metric].range
         assert math.isnan(value) or low <= value <= high, column
+    assert "features" not in made.notes
+    text = np.frombuffer(b"proc-features 0123", np.uint8)
+    noted = anomaly.score({**predictions, "features": text}, dataset, {}, tmp_path, cell).notes
+    assert noted["features"] == "proc-features 0123"
     assert made.pictures["overlays"].dtype == np.uint8
     assert made.pictures["overlays"].shape[0] % 3 == 0
 

@@ -28,6 +28,13 @@ def answers(model: ScoresAnomalies, split: Split, context: Context) -> dict[str,
     }
 
 
+def features_of(model: Any) -> NDArray[np.uint8]:
+    """Name and digest of the frozen backbone that a model sees, as bytes of text; empty where it has none."""
+    backbone = getattr(getattr(model, "feature_map", None), "backbone", None)
+    text = "" if backbone is None else f"{backbone.name} {backbone.digest[:12]}"
+    return np.frombuffer(text.encode(), np.uint8)
+
+
 def rebuilt_errors(model: Any, split: Split, truth: Truth, context: Context) -> dict[str, NDArray[np.float64]]:
     """How far the rebuilt features are from those of the picture shown and from those of its clean twin; float64 [N].
 

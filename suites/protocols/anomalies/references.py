@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from harness.data.views import Dataset
 from harness.types import ConfigError, Unsupported
+from suites.protocols.anomalies.detection import truth_of
 
 LEAST_DEVIATION = 1.0
 """Grey levels: a pixel that never varies in training must not make every deviation infinite."""
@@ -17,7 +18,8 @@ def reference(name: str, dataset: Dataset, seed: int) -> dict[str, NDArray[np.fl
 
     ``floor:random`` draws both; ``floor:pixel_gaussian`` is the distance of each pixel to the training mean of its
     place in standard deviations, all categories together, its mean the image score; ``oracle:clean_twin`` is the
-    difference to the picture without the defect, its maximum the image score. Raises Unsupported without twins.
+    difference to the picture without the defect, its maximum the image score. Raises Unsupported where the data have no
+    twins, or none of a whole anomalous image.
     """
     if name == "floor:random":
         return _random(dataset, seed)
@@ -46,7 +48,7 @@ def _pixel_gaussian(dataset: Dataset) -> dict[str, NDArray[np.float32]]:
 
 def _clean_twin(dataset: Dataset) -> dict[str, NDArray[np.float32]]:
     split = dataset.split("test")
-    if "twin" not in split.fields:
+    if "twin" not in split.fields or truth_of(split).whole:
         raise Unsupported("these data have no clean twins", where="oracle:clean_twin")
     view = split.view(("image", "twin"))
     image, twin = np.asarray(view["image"], np.float32), np.asarray(view["twin"], np.float32)
