@@ -14,6 +14,8 @@ from typing import Literal
 import numpy as np
 
 from harness.metrics.anomaly_checks import array, finite, fraction, labelled_scores
+from harness.metrics.anomaly_curves import ScoreCurve
+from harness.metrics.anomaly_histogram import ScoreHistogram
 from harness.metrics.anomaly_ranks import RankedScores, rank_scores
 from harness.metrics.anomaly_regions import Connectivity, RankedPixels, label_regions, rank_pixels
 from harness.metrics.card import Invariance, MetricCard
@@ -26,6 +28,8 @@ __all__ = [
     "CategoryMean",
     "RankedPixels",
     "RankedScores",
+    "ScoreCurve",
+    "ScoreHistogram",
     "average_precision_score",
     "category_means",
     "f1_max",
@@ -56,15 +60,16 @@ def _card(name: str, floor: str, *more: Invariance, protocol: tuple[str, ...] = 
 
 
 _PIXEL = ("category", "defect", "size")
+_STREAMS: tuple[Invariance, ...] = ("joint-flip", "split-merge")
 _CHANCE, _PREVALENCE, _ALL_POSITIVE = "random scores: 0.5", "random scores: prevalence p", "constant scores: 2p/(1+p)"
 CARDS: tuple[MetricCard, ...] = (
     _card("image_auroc", _CHANCE),
     _card("image_ap", _PREVALENCE),
     _card("image_f1_max", _ALL_POSITIVE),
-    _card("pixel_auroc", _CHANCE, "joint-flip", protocol=_PIXEL),
-    _card("pixel_ap", _PREVALENCE, "joint-flip", protocol=_PIXEL),
-    _card("pixel_f1_max", _ALL_POSITIVE, "joint-flip", protocol=_PIXEL),
-    _card("aupro", "constant or random maps: limit / 2", "joint-flip", protocol=("limit", *_PIXEL)),
+    _card("pixel_auroc", _CHANCE, *_STREAMS, protocol=_PIXEL),
+    _card("pixel_ap", _PREVALENCE, *_STREAMS, protocol=_PIXEL),
+    _card("pixel_f1_max", _ALL_POSITIVE, *_STREAMS, protocol=_PIXEL),
+    _card("aupro", "constant or random maps: limit / 2", *_STREAMS, protocol=("limit", *_PIXEL)),
     _card("mean7", "see the seven", protocol=("category",)),
     _card("pooled_image_auroc", _CHANCE, protocol=()),
     _card("pooled_pixel_auroc", _CHANCE, "joint-flip", protocol=()),

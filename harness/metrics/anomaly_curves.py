@@ -41,7 +41,7 @@ class ScoreCurve:
     def reset(self) -> None:
         """Forget all maps."""
         self._maps = self._seen = 0
-        self._floor, self._at_floor = -math.inf, 0
+        self._floor, self._at_floor = np.float64(-math.inf), 0
         self._normal: list[np.ndarray] = []
         self._anomalous = np.empty(0, np.float32)
         self._region, self._sizes, self._images = (np.empty(0, np.int64) for _ in range(3))
@@ -71,7 +71,7 @@ class ScoreCurve:
         self._see(other._maps, other._seen)
         self._append(other._anomalous, other._region, other._sizes, other._images + self._maps - other._maps)
         self._normal += other._normal
-        floor = max(self._floor, other._floor)
+        floor = np.maximum(self._floor, other._floor)
         self._at_floor = sum(a._at_floor for a in (self, other) if a._floor == floor)
         self._floor = floor
         self._compact()
@@ -86,7 +86,7 @@ class ScoreCurve:
         pixels = rank_above(
             self._anomalous[order],
             np.concatenate([*self._normal, self._anomalous]),
-            floor=self._floor,
+            floor=float(self._floor),
             normal=self._seen,
             limit=self._limit,
             dropped_at_floor=self._at_floor,
@@ -113,7 +113,7 @@ class ScoreCurve:
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore what ``state_dict`` returned."""
         self._maps, self._seen, self._at_floor = (int(count) for count in state["counts"])
-        self._floor = float(state["floor"][0])
+        self._floor = np.float64(state["floor"][0])
         self._normal = [np.array(state["normal"])]
         for name in PIXELS:
             setattr(self, f"_{name}", np.array(state[name]))
@@ -139,7 +139,7 @@ class ScoreCurve:
         if len(normal) > self._capacity:
             cut = len(normal) - int(self._capacity)
             normal.partition(cut)
-            floor = float(normal[cut])
+            floor = np.float64(normal[cut])
             known = self._at_floor if floor == self._floor else 0
             self._at_floor = known + int(np.count_nonzero(normal[:cut] == floor))
             self._floor, normal = floor, normal[cut:].copy()

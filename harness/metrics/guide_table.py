@@ -1,50 +1,57 @@
 """Where many unsorted scores fall among a few sorted ones: a guide table instead of a sort.
 
-A table over cells of the float's bit pattern holds, for each cell, the first reference value in it; a look-up and a few
-steps forward then replace a binary search (Chen and Asau, "On generating random variates from an empirical
-distribution", 1974). A cell is only the first guess; every step compares the values themselves, so the answer is exact.
+A table over cells of the score axis holds, for each cell, the first reference value in it; a look-up and a few steps
+forward then replace a binary search (Chen and Asau, "On generating random variates from an empirical distribution",
+1974). A cell is only the first guess; every step compares the values themselves, so the answer is exact.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-BLOCK = 1 << 20  # scores looked up at once: their temporaries stay in the last-level cache
-CELLS_PER_VALUE = 4
-MOST_CELLS = 1 << 22
-FEW = 8  # values below the first cell boundary, and steps before a binary search takes over
+BLOCK = 1 << 18  # scores looked up at once, or more if the reference is longer: temporaries stay in cache
+MOST_BUCKETS = 1 << 16  # of float32: sign, exponent and seven bits of the fraction
+BUCKETS_PER_VALUE = 64
+CELLS_PER_VALUE = 2
+STEPS = 8  # steps forward before a binary search takes over
 
 
 class GuideTable:
     """Answers ``np.searchsorted(reference, values)`` for distinct ascending ``reference``, float32 or float64 [m >= 1].
 
-    Cells have equal width in the bits of the difference to the smallest value, which is close to logarithmic: heavy
-    tails cost nothing. Rounding keeps differences in order, so a value never lands behind its place.
+    The leading bits of a score, put into the order of the numbers, choose one of up to 65,536 buckets; each is cut into
+    two to four equal cells per reference value that it holds, so neither heavy tails nor clusters crowd a cell.
     """
 
     def __init__(self, reference: np.ndarray) -> None:
         self.reference = reference
         self._ended = np.append(reference, np.array(np.inf, reference.dtype))
-        self._bits = np.dtype(f"i{reference.dtype.itemsize}")
-        bits = self._difference(reference)
-        self._low, self._high = bits[min(len(bits) - 1, FEW)], bits[-1]
-        span = int(self._high) - int(self._low)
-        cells = min(CELLS_PER_VALUE * len(bits), MOST_CELLS)
-        self._shift = max(0, span.bit_length() - cells.bit_length())
-        self._first = np.searchsorted(self._cell(bits), np.arange((span >> self._shift) + 1)).astype(np.int32)
+        bits = 8 * reference.dtype.itemsize
+        self._signed, self._unsigned = np.dtype(f"i{bits // 8}"), np.dtype(f"u{bits // 8}")
+        buckets = min(MOST_BUCKETS, BUCKETS_PER_VALUE << len(reference).bit_length())
+        self._tail = bits - buckets.bit_length() + 1
+        members = np.bincount(self._bucket(self._key(reference)), minlength=buckets)
+        depth = np.ceil(np.log2(np.maximum(1, CELLS_PER_VALUE * members))).astype(np.uint64)
+        depth = np.minimum(depth, np.uint64(self._tail))
+        ends = (np.uint64(1) << depth).cumsum()
+        shift = np.uint64(self._tail) - depth
+        start = np.arange(buckets, dtype=np.uint64) << np.uint64(self._tail) >> shift
+        self._shift = shift.astype(self._unsigned)
+        self._offset = (ends - (np.uint64(1) << depth) - start).astype(self._unsigned)  # wraps; so does the sum
+        self._first = np.searchsorted(self._cell(reference), np.arange(int(ends[-1]))).astype(np.int32)
 
     def locate(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How many reference values lie below each of ``values`` [n], int32 [n], and whether the next one equals it.
 
         ``values`` finite, of the reference's dtype; call it on blocks of ``BLOCK``.
         """
-        place = self._first.take(self._cell(self._difference(values)))
+        place = self._first.take(self._cell(values))
         found = self._ended.take(place)
         tied = found == values
         behind = np.flatnonzero(found < values)
         late, at = values.take(behind), place.take(behind)
-        for step in range(FEW + 1):
-            at = at + 1 if step < FEW else np.searchsorted(self.reference, late).astype(np.int32)
+        for step in range(STEPS + 1):
+            at = at + 1 if step < STEPS else np.searchsorted(self.reference, late).astype(np.int32)
             found = self._ended.take(at)
             place[behind], tied[behind] = at, found == late
             still = np.flatnonzero(found < late)
@@ -57,16 +64,27 @@ class GuideTable:
         """How many of ``values`` [n] lie above each reference value, and how many equal it: int64 [m], int64 [m]."""
         size = len(self.reference) + 1
         places, ties = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        for start in range(0, len(values), BLOCK):
-            place, tied = self.locate(values[start : start + BLOCK])
+        block = max(BLOCK, 2 * size)
+        for start in range(0, len(values), block):
+            place, tied = self.locate(values[start : start + block])
             places += np.bincount(place, minlength=size)
-            ties += np.bincount(place[tied], minlength=size)
+            ties += np.bincount(np.compress(tied, place), minlength=size)
         return len(values) - places.cumsum()[:-1], ties[:-1]
 
-    def _difference(self, values: np.ndarray) -> np.ndarray:
-        """Bits of the difference to the smallest reference value: negative integers for values below it."""
-        with np.errstate(over="ignore"):  # infinity is in order, too
-            return (values - self.reference[0]).view(self._bits)
+    def _key(self, values: np.ndarray) -> np.ndarray:
+        """Unsigned integers in the order of the numbers: negative ones inverted, the others without their sign bit."""
+        bits = (values + values.dtype.type(0)).view(self._signed)  # adding zero makes -0.0 the same as 0.0
+        flip = bits >> (8 * bits.itemsize - 1)
+        flip |= np.iinfo(self._signed).min
+        bits ^= flip
+        return bits.view(self._unsigned)
 
-    def _cell(self, bits: np.ndarray) -> np.ndarray:
-        return (np.clip(bits, self._low, self._high) - self._low) >> self._shift
+    def _bucket(self, key: np.ndarray) -> np.ndarray:
+        return (key >> self._tail).astype(np.intp)
+
+    def _cell(self, values: np.ndarray) -> np.ndarray:
+        key = self._key(values)
+        bucket = self._bucket(key)
+        key >>= self._shift.take(bucket)
+        key += self._offset.take(bucket)
+        return key.astype(np.intp)
