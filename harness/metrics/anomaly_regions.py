@@ -69,7 +69,7 @@ class RankedPixels:
 def rank_pixels(scores: Array, masks: Array, *, limit: float = 1.0, connectivity: Connectivity = 8) -> RankedPixels:
     """Rank the anomalous pixels of score maps float [N,H,W] under masks bool [N,H,W].
 
-    With ``limit`` below 1 only areas up to that false-positive rate can be asked, and fewer pixels are sorted. The rate
+    With ``limit`` below 1 only areas up to that false-positive rate can be asked, and fewer are looked up. The rate
     counts the normal pixels of all images. Raises EmptyInput, ShapeMismatch, NonFinite, OutOfRange, UnknownOption.
     """
     values, stack = score_maps(scores, masks, metric="rank_pixels")
