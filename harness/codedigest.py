@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from harness.types import ConfigError
 GENERATORS = {"defects": "harness.data.defects"}
 OBJECTS = "harness.data.objects"
 """The procedural generator of each family, objects where none is named; folders of pictures are digested by content."""
+
+# CPython before 3.12 miscounts its recursion depth where two threads parse at once (SystemError).
+_PARSER = threading.Lock()
 
 _METRICS = ("harness.metrics",)
 _SHARED = ("methods.blocks", "harness.cameras", "harness.priors", "harness.backbones")
@@ -111,7 +115,8 @@ def _file_of(root: Path, module: str) -> Path | None:
 
 def _parse(text: str, where: str) -> ast.Module:
     try:
-        return ast.parse(text)
+        with _PARSER:
+            return ast.parse(text)
     except SyntaxError as error:
         raise ConfigError(f"is not valid Python: {error.msg}", where=f"{where}:{error.lineno}") from None
 

@@ -19,13 +19,13 @@ from harness.data.fields import FIELDS, flipped
 from harness.data.randomness import CLASS_IDS, GROUP_IDS
 from harness.data.raycast import Caster
 from harness.data.solids import Surface
-from harness.data.splits import SPLIT_IDS
+from harness.data.splits import SPLIT_IDS, stored
 from harness.data.textures import decode
 from harness.types import Cameras, DataSpec
 
 CLASSES = tuple(objects.CLASSES)
 ROWS = 10
-EVERY = tuple(n for n in FIELDS if n not in ("category", "attributes"))
+EVERY = tuple(name for name in FIELDS if any(name in stored(split) for split in SPLIT_IDS))
 
 
 @pytest.fixture(scope="module", params=CLASSES)
