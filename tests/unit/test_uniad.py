@@ -36,15 +36,23 @@ def test_presets_are_the_options_and_the_papers_network_has_its_size() -> None:
     assert set(preset) == used | frozen
 
 
-def test_the_paper_network_trains_on_random_features() -> None:
+def test_the_paper_network_takes_a_training_step_on_random_features() -> None:
     preset = registry.methods()["uniad"].preset("paper")
     stack = StackOptions(**{name: preset[name] for name in StackOptions.__dataclass_fields__})
     made = network(parse(preset), stack, 272, 14, torch.Generator().manual_seed(0)).train()
-    features = torch.randn(1, 272, 14, 14, generator=torch.Generator().manual_seed(1))
-    loss = (made(features, torch.Generator().manual_seed(2)) - features).square().mean()
-    loss.backward()
-    assert loss.isfinite()
+    optimiser = torch.optim.AdamW(made.parameters(), lr=preset["lr"], weight_decay=preset["weight_decay"])
+    features = torch.randn(2, 272, 14, 14, generator=torch.Generator().manual_seed(1))
+
+    def loss() -> torch.Tensor:
+        return (made(features, torch.Generator().manual_seed(2)) - features).square().mean()
+
+    before = loss()
+    before.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.parameters())
+    torch.nn.utils.clip_grad_norm_(made.parameters(), preset["clip"])
+    optimiser.step()
+    with torch.no_grad():
+        assert loss() < before
 
 
 @pytest.mark.parametrize("name", NAMES)
