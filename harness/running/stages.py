@@ -35,6 +35,8 @@ from harness.types import (
 CAPABILITIES: Mapping[str, type] = {"generates": Generates, "scores_anomalies": ScoresAnomalies}
 Arrays = Mapping[str, np.ndarray]
 MODEL = "model.json"
+STATE_LAYOUT = "2"
+"""Raised when what a training's state holds changes: an unfinished one of another layout starts anew."""
 
 
 class Stages:
@@ -118,7 +120,8 @@ class Stages:
 
         path = store.folder(cell.key) / CHECKPOINT
         trainer = make()
-        origin = {**inputs, "code": code, "device": self.device.type, "precision": self.precision}
+        made_by = {"code": code, "device": self.device.type, "precision": self.precision}
+        origin = {**inputs, **made_by, "layout of its state": STATE_LAYOUT}
         state = self._resumable(path, origin)
         if state is None:
             store.discard(cell.key, CHECKPOINT)

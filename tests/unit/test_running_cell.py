@@ -202,6 +202,14 @@ def test_a_checkpoint_of_other_code_is_not_continued(bench: Bench) -> None:
     assert "made with another code" in bench.notes()
 
 
+def test_a_checkpoint_with_another_layout_of_its_state_is_not_continued(bench: Bench) -> None:
+    _interrupt(bench, 15)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.running.stages.STATE_LAYOUT", "3")
+        assert bench.run().status == "done"
+    assert "made with another layout of its state" in bench.notes()
+
+
 def test_a_checkpoint_of_another_precision_is_not_continued(bench: Bench) -> None:
     automatic = replace(CELL, precision="auto")
     with pytest.MonkeyPatch.context() as patch:
