@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from harness.types import ConfigError
 
 TIERS = ("smoke", "micro", "small", "paper")
 PRECISIONS = ("auto", "fp32", "bf16")
-CAPABILITIES = ("generates", "scores_anomalies")
+CAPABILITIES = ("generates", "scores_anomalies", "segments")
 RESERVED = frozenset(
     [
         *("suite", "methods", "references", "seeds", "tier", "budget", "device", "precision", "executor", "workers"),
         *("threads", "rerun", "checkpoint_seconds", "store", "cache", "out", "data", "root", "settings"),
-        *("floor", "oracle"),
+        *("floor", "oracle", "setting"),
     ]
 )
 """Words of the command line: no method may take one as its name."""
@@ -29,7 +29,8 @@ _CARD_REQUIRED = ("name", "title", "entry", "capabilities", "data")
 _CARD_FIELDS = (*_CARD_REQUIRED, "paper", "controls_pose", "has_depth", "needs", "switches", "reported")
 _PAPER_FIELDS = ("title", "authors", "venue", "year", "arxiv", "doi", "url")
 _SUITE_REQUIRED = ("name", "title", "protocol", "data", "methods", "budget")
-_SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings")
+_SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings", "variants")
+_VARIANT_FIELDS = ("methods", "references")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
@@ -64,7 +65,9 @@ class Card:
 class Suite:
     """One comparison as data: which methods on which samples, under which budget (images), scored by which protocol.
 
-    ``precision`` is that of all its arms unless a run says otherwise.
+    ``precision`` is that of all its arms unless a run says otherwise. Where one question is asked in several settings,
+    ``variants`` maps each to what it changes (``methods``, ``references``), the first being the default; ``setting``
+    names the chosen one. It becomes the data's option ``setting`` and chooses the presets' overlays.
     """
 
     name: str
@@ -79,6 +82,16 @@ class Suite:
     precision: str = "auto"
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     path: Path = Path()
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    setting: str = ""
+
+    def in_setting(self, name: str) -> Suite:
+        """This suite in one of its settings. Raises ConfigError with the nearest names."""
+        if name not in self.variants:
+            raise unknown("setting", name, self.variants, str(self.path))
+        options = {**(self.data.get("options") or {}), "setting": name}
+        changes: dict[str, Any] = {key: tuple(value) for key, value in self.variants[name].items()}
+        return replace(self, data={**self.data, "options": options}, setting=name, **changes)
 
 
 # ------------------------------------------------------------------------------------------------ YAML and names
@@ -215,8 +228,11 @@ def read_card(folder: Path) -> Card:
     )
 
 
-def read_preset(folder: Path, tier: str) -> tuple[dict[str, Any], float | None]:
-    """The preset of a tier (flat: scalars and lists of scalars) and the declared seconds per 1000 images, if any."""
+def read_preset(folder: Path, tier: str, setting: str = "") -> tuple[dict[str, Any], float | None]:
+    """The preset of a tier (flat: scalars and lists of scalars) and the declared seconds per 1000 images, if any.
+
+    A file ``<tier>.<setting>.yaml`` holds the keys that differ in that setting of a suite.
+    """
     path = folder / f"{tier}.yaml"
     if not path.is_file():
         there = [t for t in TIERS if (folder / f"{t}.yaml").is_file()]
@@ -226,17 +242,29 @@ def read_preset(folder: Path, tier: str) -> tuple[dict[str, Any], float | None]:
             nearest=[f"tier={t}" for t in there],
             remedy=f"Write {path.name} or choose another tier.",
         )
-    preset = read_yaml(path)
-    for key, value in preset.items():
-        refuse_code(key, value, str(path))
-        flat = all(_is_scalar(v) for v in value) if isinstance(value, list) else _is_scalar(value)
-        if not flat or not key.isidentifier():
-            raise ConfigError(f"{key}: a preset is flat: words, numbers, booleans, or lists of them", where=str(path))
+    preset = _flat(path)
+    overlay = folder / f"{tier}.{setting}.yaml"
+    if setting and overlay.is_file():
+        changes = _flat(overlay)
+        for key in changes:
+            if key not in preset:
+                raise unknown(f"key of {path.name}", key, preset, str(overlay))
+        preset |= changes
     cost = preset.pop(COST_KEY, None)
     batch = preset.get("batch_size")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise ConfigError("batch_size: every preset needs a positive whole number", where=str(path))
     return preset, None if cost is None else float(cost)
+
+
+def _flat(path: Path) -> dict[str, Any]:
+    values = read_yaml(path)
+    for key, value in values.items():
+        refuse_code(key, value, str(path))
+        flat = all(_is_scalar(v) for v in value) if isinstance(value, list) else _is_scalar(value)
+        if not flat or not key.isidentifier():
+            raise ConfigError(f"{key}: a preset is flat: words, numbers, booleans, or lists of them", where=str(path))
+    return values
 
 
 def read_suite(path: Path) -> Suite:
@@ -265,6 +293,10 @@ def read_suite(path: Path) -> Suite:
     for key in settings:
         if key not in TIERS:
             raise unknown("tier", key, TIERS, f"{where}: settings")
+    variants = {name: _mapping(_mapping(raw, "variants", where), name, where) for name in raw.get("variants") or {}}
+    for name, changes in variants.items():
+        _check_fields(changes, (), _VARIANT_FIELDS, f"{where}: variants.{name}")
+        variants[name] = {key: _texts(changes, key, f"{where}: variants.{name}") for key in changes}
     return Suite(
         name=_text(raw, "name", where),
         title=_text(raw, "title", where),
@@ -278,6 +310,7 @@ def read_suite(path: Path) -> Suite:
         precision=precision,
         settings={key: _mapping(settings, key, f"{where}: settings") for key in settings},
         path=path,
+        variants=variants,
     )
 
 

@@ -69,17 +69,18 @@ def parse(argv: Sequence[str]) -> RunConfig:
     key, or a sweep over anything but a key of a method.
     """
     given = _overrides(argv)
-    suite = registry.suite(_fixed(given, "suite", _missing_suite))
+    suite = _in_setting(registry.suite(_fixed(given, "suite", _missing_suite)), given)
     tier: Tier = values.one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
     names = _method_names(_fixed(given, "methods", list(suite.methods)))
     entries = _with_needs(names)
-    presets = {entry.name: entry.preset(tier) for entry in entries}
+    presets = {entry.name: entry.preset(tier, suite.setting) for entry in entries}
     base = _base(suite, tier, names, presets)
     _check_keys(given, base, presets)
     fixed = {key: several[0] for key, several in given.items() if len(several) == 1}
     composed = _compose(base, fixed)
     data = values.data(composed["data"], given, suite, tier)
     values.check_prior(data, entries)
+    values.check_setting(data, suite)
     store = values.path(composed["store"], default_store())
     workers = values.positive("workers", composed["workers"])
     choices = tuple(Choice(entry, values.variants(entry, presets[entry.name], given)) for entry in entries)
@@ -111,6 +112,17 @@ def parse(argv: Sequence[str]) -> RunConfig:
 def _cores() -> int:
     """Cores this process may use, which in a container are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _in_setting(suite: Suite, given: Mapping[str, list[Any]]) -> Suite:
+    """The suite in the setting that was asked for, or in its first one."""
+    if "data.options.setting" in given and suite.variants:
+        raise ConfigError(
+            "data.options.setting would change the data only", where=COMMAND_LINE, remedy="Write setting=... instead."
+        )
+    if not suite.variants:
+        return suite
+    return suite.in_setting(str(_fixed(given, "setting", next(iter(suite.variants)))))
 
 
 def _missing_suite() -> str:
@@ -220,6 +232,7 @@ def _base(suite: Suite, tier: str, names: list[str], presets: Mapping[str, dict[
         "out": None,
         "data": {"name": suite.data["name"], "root": None, "options": dict(suite.data.get("options") or {})},
         "settings": dict(suite.settings.get(tier, {})),
+        **({"setting": suite.setting} if suite.setting else {}),
         **presets,
     }
 

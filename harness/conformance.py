@@ -14,12 +14,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import conformance_anomalies, conformance_generators, registry
+from harness import conformance_anomalies, conformance_generators, conformance_segments, registry
 from harness.console import columns
 from harness.specimen import Nonconforming, Specimen, build, own_randomness, tensors, train
 from harness.types import ConfigError, HarnessError
 
-NEEDED_MEMBERS: Mapping[str, tuple[str, ...]] = {"generates": ("latents", "sample"), "scores_anomalies": ("anomaly",)}
+NEEDED_MEMBERS: Mapping[str, tuple[str, ...]] = {
+    "generates": ("latents", "sample"),
+    "scores_anomalies": ("anomaly",),
+    "segments": ("segment",),
+}
 STEPS = 2
 Check = tuple[str, Callable[[Specimen], str]]
 
@@ -84,6 +88,8 @@ def _presets(state: Specimen) -> str:
         different = set(entry.preset(tier)) ^ set(state.preset)
         if different:
             raise Nonconforming(f"{tier}.yaml and smoke.yaml differ in the keys {', '.join(sorted(different))}")
+    for tier, setting in entry.overlays:
+        entry.preset(tier, setting)  # its keys are those of the preset
     missing = set(entry.card.switches) - set(state.preset)
     if missing:
         raise Nonconforming(f"switches of the card that are no keys of the presets: {', '.join(sorted(missing))}")
@@ -167,4 +173,5 @@ CHECKS: tuple[Check, ...] = (
 CAPABILITY_CHECKS: Mapping[str, tuple[Check, ...]] = {
     "generates": conformance_generators.CHECKS,
     "scores_anomalies": conformance_anomalies.CHECKS,
+    "segments": conformance_segments.CHECKS,
 }

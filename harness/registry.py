@@ -50,13 +50,20 @@ class MethodEntry:
         smaller = [known for known in self.tiers if TIERS.index(known) <= TIERS.index(tier)]
         return smaller[-1] if smaller else tier
 
-    def preset(self, tier: str) -> dict[str, Any]:
-        """The flat configuration for a tier. Raises ConfigError where the file is missing or not flat."""
-        return read_preset(self.folder, self.preset_tier(tier))[0]
+    def preset(self, tier: str, setting: str = "") -> dict[str, Any]:
+        """The flat configuration for a tier, in a suite's setting. Raises ConfigError where the file is missing or not
+        flat."""
+        return read_preset(self.folder, self.preset_tier(tier), setting)[0]
 
-    def seconds_per_kimg(self, tier: str) -> float | None:
+    def seconds_per_kimg(self, tier: str, setting: str = "") -> float | None:
         """Declared CPU seconds per 1000 training images, an estimate for plans; None where nothing is declared."""
-        return read_preset(self.folder, self.preset_tier(tier))[1]
+        return read_preset(self.folder, self.preset_tier(tier), setting)[1]
+
+    @property
+    def overlays(self) -> tuple[tuple[str, str], ...]:
+        """Tier and setting of every ``<tier>.<setting>.yaml``."""
+        names = sorted(path.stem for path in self.folder.glob("*.*.yaml"))
+        return tuple((tier, setting) for tier, _, setting in (name.partition(".") for name in names) if tier in TIERS)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def data_of(state: Specimen) -> DataSpec:
     """The kind of samples a method of these capabilities is trained on."""
     if state.can("scores_anomalies"):
         return catalogue.spec("defects", tier="smoke", categories=CATEGORIES)
+    if state.can("segments"):
+        return catalogue.spec("streets", tier="smoke", setting="ssl")
     return catalogue.spec("objects/head", tier="smoke", prior="wide60", background="sky")
 
 
@@ -89,28 +91,56 @@ def pictures(state: Specimen, n: int, seed: int = 1) -> torch.Tensor:
 
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(n, 3, 4, 4, generator=generator) * 2 - 1
-    size = data_of(state).resolution
-    return torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    height = data_of(state).resolution
+    width = 2 * height if state.can("segments") else height
+    return torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
 
 
 def samples(state: Specimen) -> dict[str, np.ndarray]:
-    """A made-up training split: image uint8 [N,H,W,3] and category int32 [N]."""
+    """A made-up training split: image uint8 [N,H,W,3] and what else training sees, fields named as in a batch.
+
+    Segmentation: label uint8 [N,H,W], the brightness in bands, and the same as an unlabelled stream; else category
+    int32 [N].
+    """
     import numpy as np
 
-    images = (pictures(state, SPLIT) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1)
-    return {"image": images.contiguous().numpy(), "category": np.arange(SPLIT, dtype=np.int32) % CATEGORIES}
+    images = (pictures(state, SPLIT) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    if not state.can("segments"):
+        return {"image": images, "category": np.arange(SPLIT, dtype=np.int32) % CATEGORIES}
+    classes = int(data_of(state).options["classes"])
+    labels = (images.mean(-1) * classes / 256).astype(np.uint8)
+    revealed = {f"unlabelled_{field}": labels for field in getattr(state.made, "reveals", ())}
+    return {"image": images, "label": labels, "unlabelled_image": images, **revealed}
 
 
 def batch(state: Specimen, model: Any, step: int) -> dict[str, torch.Tensor]:
     """A batch of the made-up split, as the loop would hand it to ``model``."""
     import torch
 
-    split = samples(state)
-    rows = torch.arange(state.preset["batch_size"]) % SPLIT
+    split, size = samples(state), state.preset["batch_size"]
+    rows = torch.arange(size) % SPLIT
     if getattr(model, "batch_groups", ""):
         rows = (rows * CATEGORIES + step % CATEGORIES) % SPLIT
-    image = torch.from_numpy(split["image"])[rows].permute(0, 3, 1, 2).float().div(127.5).sub(1)
-    return {"image": image, "index": rows, "category": torch.from_numpy(split["category"])[rows].long()}
+    taken = {"": rows}
+    if state.can("segments"):
+        taken["unlabelled_"] = torch.arange(state.preset.get("unlabelled_batch_size", 0)) % SPLIT
+        ahead = int(getattr(model, "future_batches", 0))
+        taken |= {f"future_{name}": indices.repeat(ahead) for name, indices in taken.items() if ahead}
+    made: dict[str, torch.Tensor] = {}
+    for prefix, indices in taken.items():
+        if not len(indices):
+            continue
+        made[f"{prefix}index"] = indices
+        source = prefix.removeprefix("future_")
+        for name, values in split.items():
+            field = name.removeprefix("unlabelled_")
+            if name == f"{source}{field}":
+                made[f"{prefix}{field}"] = _loaded(field, torch.from_numpy(values)[indices])
+    return made
+
+
+def _loaded(field: str, values: torch.Tensor) -> torch.Tensor:
+    return values.permute(0, 3, 1, 2).float().div(127.5).sub(1) if field == "image" else values.long()
 
 
 def train(state: Specimen, model: Any, steps: int) -> dict[str, float]:

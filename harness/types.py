@@ -140,6 +140,16 @@ class AnomalyMaps:
     maps: Tensor
 
 
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What a network says of unlabelled pixels: ``labels`` int64 [N,H,W], ``confidence`` float32 [N,H,W] in [0,1], and
+    ``kept`` bool [N,H,W], the pixels its method learns from at full weight."""
+
+    labels: Tensor
+    confidence: Tensor
+    kept: Tensor
+
+
 # ---------------------------------------------------------------------------------------------------- data
 @dataclass(frozen=True)
 class DataSpec:
@@ -217,6 +227,12 @@ class Method(Protocol):
     step; ``prepare(samples)``: called before the first step, and again on every resume, with the arrays of the whole
     training split (for caches and closed-form fits, a deterministic function of its input);
     ``batch_groups``: the name of an integer field, such as ``category``, of which every batch shall hold one value.
+
+    Where a protocol has a second training stream, ``unlabelled``, its fields stand in the batch as ``unlabelled_image``
+    and so on, ``config["unlabelled_batch_size"]`` rows of it (0: none). A method may then also have ``row_weights``:
+    stream -> float64 [N], set by ``prepare``, with which its rows are drawn with replacement; ``future_batches``: N
+    times as many further rows of both streams as ``future_image``, ``future_unlabelled_image`` and so on; and, for
+    oracles only, ``reveals``: fields of the unlabelled stream that training sees although the setting hides them.
     """
 
     stages: ClassVar[tuple[Stage, ...]]
@@ -259,6 +275,34 @@ class ReconstructsFeatures(Protocol):
     def features(self, images: Tensor) -> Tensor: ...
 
     def reconstruct(self, features: Tensor, categories: Tensor | None) -> Tensor: ...
+
+
+@runtime_checkable
+class Segments(Protocol):
+    """Can say the class of every pixel.
+
+    ``networks`` names what can be asked, the network that the method ships first (``student``, ``teacher``).
+    ``segment`` maps images float32 [N,3,H,W] in [-1,1] to logits float32 [N,C,H,W].
+    """
+
+    networks: Sequence[str]
+
+    def segment(self, images: Tensor, network: str) -> Tensor: ...
+
+
+@runtime_checkable
+class LabelsPixels(Protocol):
+    """Learns from labels of its own: ``pseudo_labels`` are those it would give to float32 [N,3,H,W] images now."""
+
+    def pseudo_labels(self, images: Tensor) -> PseudoLabels: ...
+
+
+@runtime_checkable
+class PicksNegatives(Protocol):
+    """Contrasts classes: which pixels of images [N,3,H,W] it takes as negatives of each class, bool [N,C,h,w], and
+    which it finds unreliable, bool [N,h,w]."""
+
+    def negatives(self, images: Tensor) -> tuple[Tensor, Tensor]: ...
 
 
 # ----------------------------------------------------------------------------------------- cells and results

@@ -141,3 +141,14 @@ def check_prior(data: DataSpec, entries: Sequence[MethodEntry]) -> None:
                 where=COMMAND_LINE,
                 remedy="Name one, for example data.options.prior=front_gauss, or leave the method out.",
             )
+
+
+def check_setting(data: DataSpec, suite: Suite) -> None:
+    """Raise ConfigError where the data belong to another setting of the suite."""
+    found = data.options.get("setting", "")
+    if suite.setting and found != suite.setting:
+        raise ConfigError(
+            f"{data.name} has no setting {suite.setting!r}",
+            where=COMMAND_LINE,
+            remedy=f"Write setting={found}." if found in suite.variants else "Choose data with this setting.",
+        )

@@ -17,9 +17,10 @@ class ResidentBatches:
     """Endless shuffled batches of images held as bytes on ``device``.
 
     Every epoch is one permutation drawn from ``generator`` (on the CPU); a batch may span two epochs, so that every
-    image is used equally often. ``images``: uint8 [N,H,W,3]; ``labels``: further integer fields [N] by name. With
+    image is used equally often. ``images``: uint8 [N,H,W,3]; ``labels``: further integer fields [N,...] by name. With
     ``groups`` [N] batch t holds samples of one group only, the (t mod K)-th of the K values that occur, and every group
-    has epochs of its own. State dicts resume at the exact batch.
+    has epochs of its own. With ``weights`` [N] rows are drawn with replacement, in proportion to them. State dicts
+    resume at the exact batch.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class ResidentBatches:
         *,
         labels: Mapping[str, NDArray[Any]] | None = None,
         groups: NDArray[Any] | None = None,
+        weights: NDArray[Any] | None = None,
     ) -> None:
         if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
             raise DataError(
@@ -48,19 +50,22 @@ class ResidentBatches:
         if groups is not None:
             members = [np.flatnonzero(groups == value) for value in np.unique(groups)]
         self._epochs = [_Epochs(torch.from_numpy(rows)) for rows in members]
+        if weights is not None:
+            self._epochs = [_Weighted(_probabilities(weights, len(images)))]
         self._turn = 0
 
     def __len__(self) -> int:
         return len(self._images)
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch: ``image`` float32 [B,3,H,W] in [-1, 1], ``index`` int64 [B] and the labels int64 [B]."""
+        """The next batch: ``image`` float32 [B,3,H,W] in [-1, 1], ``index`` int64 [B] and the labels int64 [B,...]."""
         index = self._epochs[self._turn].draw(self.batch_size, self.generator).to(self._images.device)
         self._turn = (self._turn + 1) % len(self._epochs)
         pixels = self._images.index_select(0, index).permute(0, 3, 1, 2)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         image = pixels.to(torch.float32, memory_format=layout).div_(127.5).sub_(1.0)
-        return {"image": image, "index": index, **{name: values[index] for name, values in self._labels.items()}}
+        labels = {name: values.index_select(0, index).long() for name, values in self._labels.items()}
+        return {"image": image, "index": index, **labels}
 
     def state_dict(self) -> dict[str, Any]:
         """Position in every group's epoch, its order, whose turn it is and the generator's state."""
@@ -105,14 +110,63 @@ class _Epochs:
         return self.rows[pieces[0] if len(pieces) == 1 else torch.cat(pieces)]
 
 
+class _Weighted(_Epochs):
+    """Independent draws of rows; it has no order to remember."""
+
+    def __init__(self, probabilities: Tensor) -> None:
+        super().__init__(torch.arange(len(probabilities)))
+        self.probabilities = probabilities
+
+    def draw(self, wanted: int, generator: torch.Generator) -> Tensor:
+        return torch.multinomial(self.probabilities, wanted, replacement=True, generator=generator)
+
+
+class JoinedBatches:
+    """Several sources read in step: the fields of source ``name`` stand in the batch as ``name_field``, those of the
+    source ``""`` under their own names."""
+
+    def __init__(self, sources: Mapping[str, ResidentBatches]) -> None:
+        self._sources = dict(sources)
+
+    def next(self) -> dict[str, Tensor]:
+        """The next batch of every source, in one mapping."""
+        parts = {name: source.next() for name, source in self._sources.items()}
+        return {
+            f"{name}_{field}" if name else field: value for name, part in parts.items() for field, value in part.items()
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of all sources."""
+        return {"sources": {name: source.state_dict() for name, source in self._sources.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue exactly where ``state`` was taken; raises DataError for other sources."""
+        if set(state["sources"]) != set(self._sources):
+            raise DataError(f"the state belongs to sources {sorted(state['sources'])}", where="JoinedBatches")
+        for name, source in self._sources.items():
+            source.load_state_dict(state["sources"][name])
+
+
 def _integers(name: str, values: NDArray[Any], n: int, device: torch.device | str) -> Tensor:
-    if values.shape != (n,) or values.dtype.kind not in "iu":
+    if values.shape[:1] != (n,) or values.dtype.kind not in "iu":
         raise DataError(
             f"field {name} is {values.dtype} {list(values.shape)}",
             where="ResidentBatches",
-            remedy=f"Expected integers [{n}], one per image.",
+            remedy=f"Expected integers [{n},...], one entry per image.",
         )
-    return torch.from_numpy(values.astype(np.int64)).to(device)
+    # Maps of labels stay bytes until a batch is drawn: eight times smaller.
+    return torch.from_numpy(np.array(values) if values.dtype == np.uint8 else values.astype(np.int64)).to(device)
+
+
+def _probabilities(weights: NDArray[Any], n: int) -> Tensor:
+    values = np.asarray(weights, np.float64)
+    if values.shape != (n,) or not np.isfinite(values).all() or values.min() < 0 or values.sum() <= 0:
+        raise DataError(
+            f"row weights are {values.dtype} {list(values.shape)}",
+            where="ResidentBatches",
+            remedy=f"Expected [{n}] finite numbers from 0 on, not all 0.",
+        )
+    return torch.from_numpy(values)
 
 
 def _listed(sizes: Sequence[int]) -> str:

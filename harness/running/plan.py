@@ -71,7 +71,7 @@ def build(
     """The plan of a run. ``state`` asks the store about a cell; ``measured`` (see ``measured_rates``) counts more than
     what presets declare."""
     planned = cells(config)
-    rates = {choice.entry.name: _rate(choice, config.tier, measured or {}) for choice in config.choices}
+    rates = {choice.entry.name: _rate(choice, config, measured or {}) for choice in config.choices}
     seconds: dict[str, float | None] = {}
     for cell in planned:
         if cell.role == "method":
@@ -135,6 +135,6 @@ def _method_cells(
     return made
 
 
-def _rate(choice: Choice, tier: str, measured: Mapping[str, float]) -> float | None:
-    name = f"{choice.entry.name}/{tier}"
-    return measured[name] if name in measured else choice.entry.seconds_per_kimg(tier)
+def _rate(choice: Choice, config: RunConfig, measured: Mapping[str, float]) -> float | None:
+    name = f"{choice.entry.name}/{config.tier}"
+    return measured[name] if name in measured else choice.entry.seconds_per_kimg(config.tier, config.suite.setting)

@@ -21,7 +21,8 @@ class EvaluationProtocol(Protocol):
     ``REQUIRES`` names the capabilities a method must have, ``TRAIN`` the split and the fields that training may see.
     ``predict`` returns arrays that are stored (images uint8, depths float32); ``score`` sees those arrays only.
 
-    A protocol may also have ``probe(model, dataset, settings, context) -> Mapping[str, float]``: measured at the
+    A protocol may also have ``STREAMS``: name of a further training stream -> its split and fields (see
+    ``running.streams``); and ``probe(model, dataset, settings, context) -> Mapping[str, float]``: measured at the
     settings' number of ``probes`` along every training, without touching it; ``score`` finds the curves among the
     predictions as ``probe_step``, ``probe_<name>`` and, from the training log, ``probe_<loss>``.
     """

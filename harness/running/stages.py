@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness.leases import Busy, Lease
-from harness.running import checkpoint, devices, forensics, probes, provenance, training
+from harness.running import checkpoint, devices, forensics, probes, provenance, streams, training
 from harness.running.cell import label
 from harness.running.settings import Observer, Progress, RunSettings
 from harness.running.sources import EvaluationProtocol, Sources
@@ -28,11 +28,16 @@ from harness.types import (
     NonFiniteError,
     Scores,
     ScoresAnomalies,
+    Segments,
     StoreError,
     Unsupported,
 )
 
-CAPABILITIES: Mapping[str, type] = {"generates": Generates, "scores_anomalies": ScoresAnomalies}
+CAPABILITIES: Mapping[str, type] = {
+    "generates": Generates,
+    "scores_anomalies": ScoresAnomalies,
+    "segments": Segments,
+}
 Arrays = Mapping[str, np.ndarray]
 MODEL = "model.json"
 STATE_LAYOUT = "2"
@@ -67,17 +72,16 @@ class Stages:
 
     # ---------------------------------------------------------------------------------------------------- fit
     def _fit_unless_sealed(self) -> None:
-        split, fields = self.protocol.TRAIN
         code = self.sources.training_code(self.cell)
-        facts = {"split": split, "fields": ",".join(fields)}
+        opened = streams.views(self.protocol, self.dataset, self.sources.method(self.cell), self.cell)
         upstream = {role: self._upstream_digest(key) for role, key in self.cell.upstream.items()}
-        inputs = {**facts, **upstream, "data": self.dataset.split(split).digest}
+        inputs = {**streams.facts(self.protocol, opened, self.dataset), **upstream}
         rescoring = self.settings.rerun == "score" and not self.store.damage(self.cell.key, "fit")
         if rescoring or self._sound("fit", code, inputs):
             return
         with self._at("fit"):
             self._require_capabilities()
-            self._fit(code, inputs, split, fields)
+            self._fit(code, inputs, opened)
 
     def _require_capabilities(self) -> None:
         kind = self.sources.method(self.cell)
@@ -91,31 +95,17 @@ class Stages:
                     where=self.cell.method,
                 )
 
-    def _fit(self, code: str, inputs: Mapping[str, str], split: str, fields: tuple[str, ...]) -> None:
-        from harness.data.batches import ResidentBatches
-
+    def _fit(self, code: str, inputs: Mapping[str, str], opened: streams.Streams) -> None:
         cell, store, settings = self.cell, self.store, self.settings
         kind = self.sources.method(cell)
         plan = training.cell_schedule(cell, kind)
         upstream = {role: self._upstream(key) for role, key in cell.upstream.items()}
-        view = self.dataset.split(split).view(fields)
-        labels = {name: view[name] for name in fields if name != "image"}
 
         def make() -> training.Trainer:
             context = devices.make_context(cell, self.device, "train", plan.steps, upstream, settings.cache)
             method = training.build_method(cell, kind, context)
-            training.prepare(method, view)
-            groups = labels.get(getattr(method, "batch_groups", ""))
-            order = devices.generator(cell.seed, "data")
-            batches = ResidentBatches(
-                view["image"],
-                context.batch_size,
-                order,
-                self.device,
-                settings.channels_last,
-                labels=labels,
-                groups=groups,
-            )
+            training.prepare(method, streams.samples(opened))
+            batches = streams.batches(method, opened, cell, context, settings.channels_last)
             return training.Trainer(method, batches, context, plan, self._probe(context))
 
         path = store.folder(cell.key) / CHECKPOINT

@@ -1,0 +1,98 @@
+"""What a training reads: the protocol's training split and, where it has one, a second stream of unlabelled samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.running import devices
+from harness.types import Cell, ConfigError, Context
+
+if TYPE_CHECKING:
+    from harness.data.batches import JoinedBatches, ResidentBatches
+    from harness.data.views import Dataset
+    from harness.running.sources import EvaluationProtocol
+
+Streams = Mapping[str, Mapping[str, np.ndarray]]
+"""The views of a training by stream."""
+MAIN = ""
+FUTURE = "future"
+
+
+def views(protocol: EvaluationProtocol, dataset: Dataset, kind: type[Any], cell: Cell) -> Streams:
+    """The views of training by stream: the protocol's ``TRAIN`` as ``""``, and those of its ``STREAMS`` of which the
+    preset wants rows (``<stream>_batch_size``), with the fields that an oracle ``reveals``."""
+    split, fields = protocol.TRAIN
+    found = {MAIN: dataset.split(split).view(fields)}
+    for name, (other, shown) in getattr(protocol, "STREAMS", {}).items():
+        if _rows(cell, name):
+            revealed = tuple(field for field in getattr(kind, "reveals", ()) if field not in shown)
+            found[name] = dataset.split(other).view((*shown, *revealed))
+    return found
+
+
+def facts(protocol: EvaluationProtocol, opened: Streams, dataset: Dataset) -> dict[str, str]:
+    """What a stage's seal says about its data: splits, fields and content digests."""
+    split, fields = protocol.TRAIN
+    said = {"split": split, "fields": ",".join(fields), "data": dataset.split(split).digest}
+    for name, view in opened.items():
+        if name != MAIN:
+            other = protocol.STREAMS[name][0]  # type: ignore[attr-defined]
+            said[name] = f"{other}: {','.join(view)}: {dataset.split(other).digest}"
+    return said
+
+
+def samples(opened: Streams) -> Mapping[str, np.ndarray]:
+    """Every array of the streams for ``prepare``, named as in a batch."""
+    if set(opened) == {MAIN}:
+        return opened[MAIN]
+    return {_named(stream, field): view[field] for stream, view in opened.items() for field in view}
+
+
+def batches(
+    method: Any, opened: Streams, cell: Cell, context: Context, channels_last: bool
+) -> ResidentBatches | JoinedBatches:
+    """The source of batches for a method, each stream in an order of its own.
+
+    Rows are weighted where the method has ``row_weights``; ``future_batches`` adds further streams, so that the current
+    batch is the same for every method.
+    """
+    from harness.data.batches import JoinedBatches, ResidentBatches
+
+    weights = getattr(method, "row_weights", {})
+    ahead = int(getattr(method, "future_batches", 0))
+
+    def stream(name: str, purpose: str, times: int) -> ResidentBatches:
+        view = opened[name]
+        labels = {field: view[field] for field in view if field != "image"}
+        return ResidentBatches(
+            view["image"],
+            times * (_rows(cell, name) if name else context.batch_size),
+            devices.generator(cell.seed, purpose),
+            context.device,
+            channels_last,
+            labels=labels,
+            groups=labels.get(getattr(method, "batch_groups", "")) if name == MAIN else None,
+            weights=weights.get(name or "labelled"),
+        )
+
+    made = {name: stream(name, _named("data", name) if name else "data", 1) for name in opened}
+    if set(made) == {MAIN} and not ahead:
+        return made[MAIN]
+    if ahead:
+        made |= {_named(FUTURE, name): stream(name, _named("data", _named(FUTURE, name)), ahead) for name in opened}
+    return JoinedBatches(made)
+
+
+def _rows(cell: Cell, stream: str) -> int:
+    """Rows of a further stream in a batch; 0 where the preset has no such key."""
+    rows = cell.config.get(f"{stream}_batch_size", 0)
+    if not isinstance(rows, int) or isinstance(rows, bool) or rows < 0:
+        raise ConfigError(f"{stream}_batch_size must be a whole number from 0 on, got {rows!r}", where=cell.method)
+    return rows
+
+
+def _named(prefix: str, name: str) -> str:
+    return "_".join(part for part in (prefix, name) if part)
