@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.types import ConfigError
 
-GENERATORS = {"defects": "harness.data.defects"}
+GENERATORS = {"defects": "harness.data.defects", "streets": "harness.data.streets"}
 OBJECTS = "harness.data.objects"
 """The procedural generator of each family, objects where none is named; folders of pictures are digested by content."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from harness.data import anomaly_folders, defects_source
+from harness.data import anomaly_folders, defects_source, segmentation_folders, streets_source
 from harness.data.layouts import LAYOUTS
 from harness.data.objects import CLASSES
 from harness.data.pictures import FILTERS, folder_digest
@@ -20,8 +20,9 @@ BACKGROUNDS = ("random", "sky")
 DEFAULT_PRIORS = {"head": "wide60", "creature": "wide60", "car": "ring", "chair": "ring"}
 NAMES = (
     "defects",
+    "streets",
     *(f"objects/{name}" for name in CLASSES),
-    *(f"folder/{name}" for name in (*LAYOUTS, *anomaly_folders.OPTIONS)),
+    *(f"folder/{name}" for name in (*LAYOUTS, *anomaly_folders.OPTIONS, *segmentation_folders.OPTIONS)),
 )
 OBJECT_OPTIONS = ("light", "background", "views")
 
@@ -45,7 +46,8 @@ def spec(
     identity of ``multiview``; ``splits`` replaces the number of rows of some splits. ``folder/<layout>`` reads the
     images below ``root``: options are ``crop`` (side of the centre crop in pixels, 0 = largest), ``filter`` (box,
     bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits.
-    ``folder/mvtec`` and ``folder/cifar10``: see ``anomaly_folders.spec``; ``defects``: see ``defects_source.spec``.
+    ``folder/mvtec`` and ``folder/cifar10``: see ``anomaly_folders.spec``; ``defects``: see ``defects_source.spec``;
+    ``streets``: see ``streets_source.spec``.
     ``prior`` is a pose prior or its name.
     Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
@@ -53,16 +55,21 @@ def spec(
     _known("data set", name, NAMES)
     _known("tier", tier, TIERS)
     chosen = prior if prior is None or isinstance(prior, PosePrior) else named_prior(prior)
-    if family == "folder" and kind in anomaly_folders.OPTIONS:
+    if family == "folder" and kind not in LAYOUTS:
         if splits:
             raise ConfigError("its splits are taken whole", where=name, remedy="Leave out splits=.")
-        return anomaly_folders.spec(
+        reader = anomaly_folders if kind in anomaly_folders.OPTIONS else segmentation_folders
+        return reader.spec(
             kind, tier=tier, resolution=resolution, prior=chosen, seed=seed, root=root, options=options
         )
     if family == "defects":
         if chosen is not None:
             raise ConfigError("its images have no camera pose", where=name, remedy="Leave out data.options.prior.")
         return defects_source.spec(tier, resolution, seed, splits or {}, options)
+    if family == "streets":
+        if chosen is not None:
+            raise ConfigError("its images have no camera pose", where=name, remedy="Leave out data.options.prior.")
+        return streets_source.spec(tier, resolution, seed, splits or {}, options)
     side = resolution or RESOLUTIONS[tier]
     if side not in (16, 32, 64, 128, 256):
         raise ConfigError(f"resolution {side} is not supported", where=name, remedy="Use 16, 32, 64, 128 or 256.")

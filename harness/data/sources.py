@@ -54,6 +54,10 @@ def open_source(spec: DataSpec) -> Source:
         from harness.data import anomaly_folders
 
         return anomaly_folders.open_source(spec)
+    if spec.family == "folder" and "setting" in spec.options:
+        from harness.data import segmentation_folders
+
+        return segmentation_folders.open_source(spec)
     if spec.family == "folder":
         from harness.data.folders_source import FoldersSource
 
@@ -62,6 +66,10 @@ def open_source(spec: DataSpec) -> Source:
         from harness.data.defects_source import DefectsSource
 
         return DefectsSource(spec)
+    if spec.family == "streets":
+        from harness.data.streets_source import StreetsSource
+
+        return StreetsSource(spec)
     from harness.data.objects_source import ObjectsSource
 
     return ObjectsSource(spec)
