@@ -47,7 +47,7 @@ def spec(
     images below ``root``: options are ``crop`` (side of the centre crop in pixels, 0 = largest), ``filter`` (box,
     bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits.
     ``folder/mvtec`` and ``folder/cifar10``: see ``anomaly_folders.spec``; ``defects``: see ``defects_source.spec``;
-    ``streets``: see ``streets_source.spec``.
+    ``streets``: see ``streets_source.spec``; ``folder/cityscapes`` and its like: see ``segmentation_folders.spec``.
     ``prior`` is a pose prior or its name.
     Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
