@@ -26,7 +26,7 @@ RESERVED = frozenset(
 """Words of the command line: no method may take one as its name."""
 
 _CARD_REQUIRED = ("name", "title", "entry", "capabilities", "data")
-_CARD_FIELDS = (*_CARD_REQUIRED, "paper", "controls_pose", "has_depth", "needs", "switches", "reported")
+_CARD_FIELDS = (*_CARD_REQUIRED, "paper", "controls_pose", "has_depth", "needs", "switches", "reported", "oracle")
 _PAPER_FIELDS = ("title", "authors", "venue", "year", "arxiv", "doi", "url")
 _SUITE_REQUIRED = ("name", "title", "protocol", "data", "methods", "budget")
 _SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings", "variants")
@@ -44,7 +44,8 @@ Scalar = str | int | float | bool | None
 class Card:
     """What a method says about itself without being imported; ``entry`` is ``module:attribute`` inside its folder.
 
-    ``switches`` maps each ablation switch (a key of the presets) to its allowed values, empty when any will do.
+    ``switches`` maps each ablation switch (a key of the presets) to its allowed values, empty when any will do. An
+    ``oracle`` trains on what the setting hides: it bounds the others and holds no rank.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Card:
     needs: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     reported: str | None = None
+    oracle: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,7 @@ def read_card(folder: Path) -> Card:
         needs={role: str(other) for role, other in _mapping(raw, "needs", where).items()},
         switches=_switches(raw.get("switches", ()), where),
         reported=None if reported is None else str(reported),
+        oracle=_flag(raw, "oracle", where),
     )
 
 
@@ -247,7 +250,7 @@ def read_preset(folder: Path, tier: str, setting: str = "") -> tuple[dict[str, A
     if setting and overlay.is_file():
         changes = _flat(overlay)
         for key in changes:
-            if key not in preset:
+            if key not in (*preset, COST_KEY):
                 raise unknown(f"key of {path.name}", key, preset, str(overlay))
         preset |= changes
     cost = preset.pop(COST_KEY, None)

@@ -101,6 +101,7 @@ keys:
   suite=NAME          which comparison          methods=[a,b,path]   names or folders with a card.yaml
   tier=TIER           smoke micro small paper   seeds=3 or [1,5]     a count or a list
   budget=NAME|IMAGES  training images per cell  references=[...]     floor and oracle rows
+  setting=NAME        where a suite has several, its first one unless named
   METHOD.KEY=VALUE    change a preset; several values make one variant each
   data=NAME data.options.KEY=VALUE root=DIR     other samples, or a folder of pictures
   settings.KEY=VALUE  what the protocol reads   precision=auto       auto fp32 bf16

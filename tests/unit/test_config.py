@@ -219,3 +219,24 @@ def test_switches_with_declared_values(plugin: Path) -> None:
 def test_a_suite_may_fix_the_precision_of_its_arms_and_a_run_may_change_it() -> None:
     assert config.parse(["suite=anomaly"]).precision == "fp32"
     assert config.parse(["suite=anomaly", "precision=bf16"]).precision == "bf16"
+
+
+def test_a_suite_in_its_first_setting_unless_told(tmp_path: Path) -> None:
+    made = config.parse(["suite=segmentation", "methods=[supervised]"])
+    assert made.suite.setting == "uda"
+    assert made.data.options["setting"] == "uda"
+    other = config.parse(["suite=segmentation", "methods=[supervised]", "setting=ssl"])
+    assert other.data.options["setting"] == "ssl"
+    assert config.parse(["suite=segmentation", "setting=ssl"]).suite.methods == other.suite.methods
+
+
+def test_a_setting_that_does_not_exist_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="Did you mean ssl"):
+        config.parse(["suite=segmentation", "setting=ssll"])
+    with pytest.raises(ConfigError, match="setting"):
+        config.parse([SUITE, "setting=uda"])
+
+
+def test_a_setting_is_chosen_for_the_whole_suite() -> None:
+    with pytest.raises(ConfigError, match=r"Write setting=\.\.\. instead"):
+        config.parse(["suite=segmentation", "data.options.setting=ssl"])

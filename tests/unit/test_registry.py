@@ -151,6 +151,19 @@ def test_a_folder_with_fewer_presets_lends_the_smaller_one(plugin: Path) -> None
         entry.preset("micro")
 
 
+def test_an_overlay_changes_the_keys_of_its_setting_only(plugin: Path) -> None:
+    entry = registry.find(str(plugin))
+    (plugin / "smoke.ssl.yaml").write_text("width: 64\nseconds_per_kimg: 3\n")
+    assert entry.overlays == (("smoke", "ssl"),)
+    assert entry.preset("smoke", "ssl") == {**entry.preset("smoke"), "width": 64}
+    assert entry.preset("smoke", "uda") == entry.preset("smoke")
+    assert entry.seconds_per_kimg("smoke", "ssl") == 3
+    assert entry.tiers == ("smoke",)
+    (plugin / "smoke.ssl.yaml").write_text("widht: 64\n")
+    with pytest.raises(ConfigError, match="Did you mean width"):
+        entry.preset("smoke", "ssl")
+
+
 def test_a_declared_cost_is_no_part_of_the_configuration(plugin: Path) -> None:
     with (plugin / "smoke.yaml").open("a") as file:
         file.write("seconds_per_kimg: 2.5\n")
