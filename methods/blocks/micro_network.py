@@ -11,7 +11,6 @@ from methods.blocks.segmentation_layers import (
     Norm,
     SegmentationOutput,
     conv_norm_relu,
-    draw_default,
     drop_channels,
     resize,
 )
@@ -48,29 +47,19 @@ class MicroNetwork(nn.Module):
 
     def forward(self, images: Tensor, generator: Generator | None = None) -> SegmentationOutput:
         """Images [B,3,H,W] in [-1,1] -> logits [B,C,H,W], features [B,4 width,H/4,W/4], representation at half size."""
+        generator = generator if self.training else None
         # (x - 0.45) / 0.25 of colours in [0,1]
         full = self.encode_full((images * 2.0 + 0.2).contiguous(memory_format=torch.channels_last))
         half = self.encode_half(full)
-        features = self.deep(self.encode_quarter(half))
+        features = self.deep(self.encode_quarter(half), generator)
         up = resize(features, half.shape[-2:], self.align_corners)
         middle = self.decode_half(torch.cat((up, half), 1))
         up = resize(middle, full.shape[-2:], self.align_corners)
         last = self.decode_full(torch.cat((up, full), 1))
-        logits = self.classifier(drop_channels(last, self.dropout, generator if self.training else None))
+        logits = self.classifier(drop_channels(last, self.dropout, generator))
         return SegmentationOutput(logits, features, None if self.represent is None else self.represent(middle))
 
     def head_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters behind the encoder."""
         heads = (self.decode_half, self.decode_full, self.classifier, self.represent)
         return (parameter for head in heads if head is not None for parameter in head.parameters())
-
-
-def micro_conv(
-    classes: int, width: int, norm: Norm, representation: int, dropout: float, generator: Generator
-) -> MicroNetwork:
-    """The network whose deepest stage is two 3x3 convolutions of dilation 2 and 4: 141,735 weights at 7 classes, width
-    16; PyTorch's default initial weights."""
-    deep = nn.Sequential(*(conv_norm_relu(4 * width, 4 * width, 3, norm, dilation=dilation) for dilation in (2, 4)))
-    network = MicroNetwork(deep, classes, width, norm, representation, dropout)
-    draw_default(network, generator)
-    return network

@@ -10,7 +10,8 @@ from torch import Generator, nn
 
 from harness.types import Context
 from methods.blocks.convolution import to_channels_last
-from methods.blocks.micro_network import micro_conv
+from methods.blocks.micro_attention import micro_attention
+from methods.blocks.micro_conv import micro_conv
 from methods.blocks.segmentation_layers import Norm, SegmentationOutput
 
 __all__ = ["NetworkName", "NetworkOptions", "SegmentationOutput", "build_network"]
@@ -45,5 +46,6 @@ def build_network(options: NetworkOptions, classes: int, context: Context, gener
     """
     o = options
     with torch.random.fork_rng(devices=[]):  # the layers' own initial weights are overwritten
-        network = micro_conv(classes, o.width, o.norm, o.representation, o.dropout, generator)
+        build = micro_conv if o.network == "micro_conv" else micro_attention
+        network = build(classes, o.width, o.norm, o.representation, o.dropout, generator)
     return to_channels_last(network).to(context.device)
