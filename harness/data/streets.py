@@ -28,7 +28,8 @@ from harness.types import DataError, DataSpec
 VERSION = "1"  # raise it when a recipe changes the pictures
 CLASSES = ("road", "sidewalk", "building", "sign", "vegetation", "sky", "person", "car")
 PALETTE = (
-    (128, 64, 128), (244, 35, 232), (70, 70, 70), (220, 220, 0), (107, 142, 35), (70, 130, 180), (220, 20, 60), (0, 0, 142),
+    (128, 64, 128), (244, 35, 232), (70, 70, 70), (220, 220, 0), (107, 142, 35), (70, 130, 180), (220, 20, 60),
+    (0, 0, 142),
 )  # fmt: skip
 IGNORE = 255
 BORDER = 0.12  # share of the pixels on a border between classes that are to be ignored
@@ -110,11 +111,8 @@ def stream(place: Address, group: Group) -> np.random.Generator:
     The 128-bit key holds the master seed and the packed ids (8 bits family, 8 version, 16 list, 16 group); the
     counter's upper word holds the index. The shift has a stream of its own: a scene is the same under every shift.
     """
-    return np.random.Generator(
-        np.random.Philox(
-            key=np.array(_key(place, group), np.uint64), counter=np.array([0, 0, 0, place.index], np.uint64)
-        )
-    )
+    key, counter = np.array(_key(place, group), np.uint64), np.array([0, 0, 0, place.index], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 def _key(place: Address, group: Group) -> tuple[int, int]:
@@ -188,7 +186,8 @@ def _weather(generator: np.random.Generator) -> tuple[Weather, tuple[float, floa
 
 def _add_cars(pieces: Pieces, street: Street, place: Address, layout_shift: float) -> list[tuple[float, float]]:
     """Parked and driving cars that keep their distance; returns where they are (x, z)."""
-    generator, placed = stream(place, "cars"), []
+    generator = stream(place, "cars")
+    placed: list[tuple[float, float]] = []
     for _ in range(int(generator.integers(1, 6)) + round(3 * layout_shift)):
         side, parked = (-1, 1)[int(generator.integers(2))], generator.random() < 0.5
         x = side * (street.half_road - 1.1 if parked else street.half_road * 0.45)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,32 +34,33 @@ class Painter:
         self.kind = np.array([KINDS.index(material.kind) for material in pieces.materials])
         self.colour = np.array([material.colour for material in pieces.materials], np.float32)
         self.second = np.array([material.second for material in pieces.materials], np.float32)
-        self.numbers = np.array(
-            [(*m.numbers, *(0,) * (NUMBERS - len(m.numbers))) for m in pieces.materials], np.float32
-        )
+        self.numbers = np.zeros((len(pieces.materials), NUMBERS), np.float32)
+        for row, material in zip(self.numbers, pieces.materials, strict=True):
+            row[: len(material.numbers)] = material.numbers
         self.grain, self.leaves = Waves(texture, 0.2, 1.2, 6), Waves(texture, 0.5, 2.0, 6)
+        self._paints: dict[Kind, Callable[[Points, Float, Float], Float]] = {
+            "road": self._road,
+            "pavement": self._pavement,
+            "leaves": self._leaves,
+            "wall": self._wall,
+            "sign": self._sign,
+            "lamps": self._lamps,
+        }
 
     def __call__(self, points: Points) -> Float:
         """Albedo [M,3]."""
         albedo, kind = self.colour[points.piece], self.kind[points.piece]
-        for name, paint in (
-            ("road", self._road), ("pavement", self._pavement), ("leaves", self._leaves), ("wall", self._wall),
-            ("sign", self._sign), ("lamps", self._lamps),
-        ):  # fmt: skip
-            at = self._of(kind, name)
+        for name, paint in self._paints.items():
+            at = np.flatnonzero(kind == KINDS.index(name))
             if len(at):
                 own = Points(points.piece[at], points.position[at], points.canonical[at], points.normal[at])
                 albedo[at] = paint(own, albedo[at], self.numbers[own.piece].T)
-        at = self._of(kind, "car")
+        at = np.flatnonzero(kind == KINDS.index("car"))
         owner = self.numbers[points.piece[at], 0].astype(np.intp)
         for number in np.unique(owner):
             mine = at[owner == number]
             albedo[mine] = self._car(int(number), points, mine)
         return albedo
-
-    @staticmethod
-    def _of(kind: NDArray[np.intp], name: Kind) -> NDArray[np.intp]:
-        return np.flatnonzero(kind == KINDS.index(name))
 
     def _road(self, points: Points, colour: Float, numbers: Float) -> Float:
         """Asphalt with a centre line (whole or broken), edge lines in style 2 and sometimes a zebra crossing.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from harness.data.solids import Float, Solid
 Shape = Literal["box", "gable", "post", "cone", "disc", "triangle", "blob"]
 Kind = Literal["flat", "road", "pavement", "leaves", "wall", "sign", "lamps", "car"]
 KINDS: tuple[Kind, ...] = ("flat", "road", "pavement", "leaves", "wall", "sign", "lamps", "car")
+_ASLANT = np.array([0.31, 0.2, 0.93])  # no post is parallel to it
 NUMBERS = 8  # parameters of a material beyond its two colours
 
 
@@ -64,8 +65,9 @@ def _template(name: Shape) -> meshes.Mesh:
         return meshes.frustum([0, 0, 0], [0, 1, 0], 1.0, 0.45, 10)
     if name == "blob":
         return meshes.ellipsoid([0, 0, 0], [1, 1, 1], rows=9, columns=12)
-    sides = 3 if name == "triangle" else 18
-    return meshes.frustum([0, 0, -1], [0, 0, 1], 1.0, 1.0, sides)
+    plate = meshes.frustum([0, 0, -1], [0, 0, 1], 1.0, 1.0, 3 if name == "triangle" else 18)
+    x, y, _ = plate.vertices[0]
+    return plate.moved(meshes.rotation_z(np.pi / 2 - np.arctan2(y, x)), [0, 0, 0])  # a corner on top
 
 
 @dataclass
@@ -101,10 +103,8 @@ class Pieces:
         """A round bar from ``start`` to ``end``, slightly thinner at the end."""
         a = np.asarray(start, float)
         axis = np.asarray(end, float) - a
-        side = np.cross(axis, [0.31, 0.2, 0.93])
-        side /= np.linalg.norm(side)
-        across = np.cross(side, axis)
-        across /= np.linalg.norm(across)
+        side = meshes.normalised(meshes.cross(axis, _ASLANT))
+        across = meshes.normalised(meshes.cross(side, axis))
         self.add(shape, label, material, a, np.stack([side * radius, axis, across * radius], 1), instance)
 
     def add_car(self, solid: Solid, label: int, matrix: Array, offset: Array, instance: int) -> None:
@@ -122,7 +122,7 @@ class Pieces:
 
     def geometry(self) -> Geometry:
         """Everything placed so far as one mesh."""
-        parts: list[tuple[Float, Float, Float, NDArray, NDArray[np.intp]]] = []
+        parts: list[tuple[Float, Float, Float, NDArray[Any], NDArray[np.intp]]] = []
         for shape, (matrices, offsets, numbers) in self._placed.items():
             mesh, linear, offset = _template(shape), np.stack(matrices), np.stack(offsets)
             count, size = len(linear), len(mesh.vertices)
@@ -152,6 +152,11 @@ class Pieces:
                 )
             )
         starts = np.cumsum([0, *(len(part[0]) for part in parts[:-1])])
-        faces = [part[3].astype(np.uint32) + np.uint32(start) for part, start in zip(parts, starts, strict=True)]
-        vertices, normals, canonical, piece = (np.concatenate([part[k] for part in parts]) for k in (0, 1, 2, 4))
-        return Geometry(vertices, normals, canonical, np.concatenate(faces), piece)
+        shifted = [part[3].astype(np.uint32) + np.uint32(start) for part, start in zip(parts, starts, strict=True)]
+        return Geometry(
+            vertices=np.concatenate([part[0] for part in parts]),
+            normals=np.concatenate([part[1] for part in parts]),
+            canonical=np.concatenate([part[2] for part in parts]),
+            faces=np.concatenate(shifted),
+            piece=np.concatenate([part[4] for part in parts]),
+        )

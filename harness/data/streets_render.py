@@ -27,7 +27,7 @@ class Eye:
     rotation: Array
 
     def rays(self, rows: int, columns: int) -> Float:
-        """Directions [rows * columns, 3] through pixel centres whose forward component is 1: a ray's length is depth."""
+        """Directions [rows * columns, 3] through pixel centres, 1 along the view: lengths along them are z-depth."""
         scale = 2 * np.tan(FOV / 2) / rows
         local = np.ones((rows, columns, 3))
         local[..., 0] = (np.arange(columns) + 0.5 - columns / 2) * scale

@@ -30,7 +30,7 @@ class Street:
 
 def add_street(pieces: Pieces, generator: np.random.Generator, taller: float) -> Street:
     """Draw and place everything that does not move; ``taller`` in [0, 1] raises the houses (layout shift)."""
-    street = Street(float(generator.uniform(3.2, 5.2)), float(generator.uniform(1.1, 1.9)))
+    street = Street(float(generator.uniform(3.2, 5.2)), float(generator.uniform(1.2, 2.1)))
     _ground(pieces, street, generator)
     for side in (-1, 1):
         _houses(pieces, street, side, generator, taller)
@@ -64,11 +64,10 @@ def _ground(pieces: Pieces, street: Street, generator: np.random.Generator) -> N
     if end >= 0.65:  # a house across the end of the street
         height = float(generator.uniform(5, 12))
         pieces.add("box", BUILDING, _facade(generator), [0, height / 2, FAR - 4], [34, height / 2, 4])
-    for x in generator.uniform(-1, 1, 5) * (14 if 0.45 <= end < 0.65 else 110):  # trees, or hills far away
-        size = generator.uniform(4, 7, 3) if 0.45 <= end < 0.65 else generator.uniform((18, 3, 8), (40, 8, 12))
-        pieces.add(
-            "blob", VEGETATION, leaves(generator, (0.25, 0.4)), [x, 0, (FAR if end >= 0.45 else HORIZON) - 4], size
-        )
+    grove = 0.45 <= end < 0.65  # otherwise hills, which a house may hide
+    for x in generator.uniform(-1, 1, 5) * (14 if grove else 110):
+        size = generator.uniform(4, 7, 3) if grove else generator.uniform((18, 3, 8), (40, 8, 12))
+        pieces.add("blob", VEGETATION, leaves(generator, (0.25, 0.4)), [x, 0, far - 4], size)
 
 
 def _facade(generator: np.random.Generator) -> Material:
@@ -96,9 +95,8 @@ def _houses(pieces: Pieces, street: Street, side: int, generator: np.random.Gene
         height = float(generator.uniform(3.2, 11)) * (1 + 0.6 * taller)
         x = side * (street.front + 4 + generator.uniform(0, 1))
         pieces.add("box", BUILDING, _facade(generator), [x, height / 2, centre], [4, height / 2, half])
-        roof = Material(
-            "flat", hsv(generator.choice([0.02, 0.05, 0.6]), generator.uniform(0.1, 0.5), generator.uniform(0.2, 0.45))
-        )
+        hue = generator.choice([0.02, 0.05, 0.6])
+        roof = Material("flat", hsv(hue, generator.uniform(0.1, 0.5), generator.uniform(0.2, 0.45)))
         if generator.random() < 0.45 and height < 8:
             rise = float(generator.uniform(1.2, 2.4))
             pieces.add("gable", BUILDING, roof, [x, height, centre], [4.3, rise, half])
@@ -141,11 +139,8 @@ def _signs(pieces: Pieces, street: Street, side: int, generator: np.random.Gener
         pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.08)
         _plate(pieces, x, height, z, side, generator)
     if generator.random() < 0.4:
-        x, z, height = (
-            side * (street.half_road + 0.4),
-            -float(generator.uniform(7, 20)),
-            float(generator.uniform(4.5, 6)),
-        )
+        x, z = side * (street.half_road + 0.4), -float(generator.uniform(7, 20))
+        height = float(generator.uniform(4.5, 6))
         iron = Material("flat", hsv(0.6, 0.1, generator.uniform(0.2, 0.5)))
         pieces.post(SIGN, iron, [x, 0, z], [x, height, z], 0.1)
         pieces.post(SIGN, iron, [x, height, z], [x - side * 1.5, height + 0.25, z], 0.06)
@@ -156,11 +151,10 @@ def _plate(pieces: Pieces, x: float, height: float, z: float, side: int, generat
     """A round, triangular or square plate, or a traffic light beside its pole."""
     kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.34, 0.5))
     turn, y = rotation_y(generator.normal(0, 0.15)), height + 0.3
-    hue = (0.0, 0.6, 0.6, 0.13)[int(generator.integers(4))]
+    hue = float(generator.choice([0.0, 0.13] if kind == 1 else [0.0, 0.6, 0.6, 0.13]))
     if kind == 3:
-        dark = Material(
-            "lamps", hsv(0.15, 0.7, 0.12 + 0.25 * generator.random()), numbers=(float(generator.integers(3)),)
-        )
+        value, lamp = 0.12 + 0.25 * generator.random(), float(generator.integers(3))
+        dark = Material("lamps", hsv(0.15, 0.7, value), numbers=(lamp,))
         pieces.add("box", SIGN, dark, [x - side * 0.32, height, z], turn @ np.diag([0.2, 0.5, 0.15]))
     elif kind == 2:
         plate = Material("sign", hsv(hue, 0.85, 0.8), numbers=(mark, 1.0))

@@ -43,9 +43,9 @@ def spec(
     """The specification of ``streets`` at a tier; pictures have ``resolution`` rows and twice as many columns.
 
     Options: ``setting`` uda (labelled = source, all else = target) or ssl (one domain, shifts from 0 to ``shift``);
-    ``shift`` in [0, 1]; ``labelled`` images of the training list of setting ssl (the rest is unlabelled); ``classes`` 8,
-    or 7 where the sidewalk is part of the road; ``layout_shift`` in [0, 1] gives the target of setting uda more cars
-    and taller houses. Raises ConfigError.
+    ``shift`` in [0, 1]; ``labelled`` images at the head of the training list of setting ssl, whose size is that of
+    ``unlabelled`` without them; ``classes`` 8, or 7 where the sidewalk is part of the road; ``layout_shift`` in [0, 1]
+    gives the target of setting uda more cars and taller houses. Raises ConfigError.
     """
     column = _TIERS.index(tier)
     values: dict[str, str | int | float | bool] = {
