@@ -22,12 +22,11 @@ NegativeSource = Literal["unreliable", "reliable", "all", "none"]
 class ContrastBatch:
     """What the contrast sees of a batch, on one grid; the first ``labelled`` images carry true labels.
 
-    ``features`` [B,R,h,w] of the student, ``keys`` [B,R,h,w] and ``probabilities`` [B,C,h,w] of the teacher, ``labels``
-    int64 [B,h,w] (true ones, then pseudo-labels; 255 is in no class). ``confident`` bool [B,h,w]: unlabelled pixels that
-    may be anchors, ``source`` those that may be negatives; both are not looked at for labelled images.
+    ``keys`` [B,R,h,w] and ``probabilities`` [B,C,h,w] of the teacher, ``labels`` int64 [B,h,w] (true ones, then
+    pseudo-labels; 255 is in no class). ``confident`` bool [B,h,w]: unlabelled pixels that may be anchors, ``source``
+    those that may be negatives; both are not looked at for labelled images.
     """
 
-    features: Tensor
     keys: Tensor
     probabilities: Tensor
     labels: Tensor

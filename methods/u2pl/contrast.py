@@ -83,8 +83,10 @@ class UnreliableContrast:
         self.prototypes = torch.zeros(classes, width, device=device)
         self.updates = 0
 
-    def __call__(self, batch: ContrastBatch) -> tuple[Tensor, Tensor]:
-        """The loss, and the mean cosine of anchors with their centre minus that with their keys: two scalars.
+    def __call__(self, batch: ContrastBatch, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of the student's ``features`` [B,R,h,w], and its margin: two scalars.
+
+        The margin is the mean cosine of anchors with their centre minus that with their keys.
 
         The queues are filled before they are drawn from. Averaged over the classes with an anchor and a key; 0, with
         working gradients, where there is none.
@@ -101,7 +103,7 @@ class UnreliableContrast:
         contributes = contributes & counted & (self.queues.count[owner] > 0)
 
         rows = pick(candidates, self._uniform(o.anchors))
-        anchors = by_pixel(batch.features).float()[rows]
+        anchors = by_pixel(features).float().index_select(0, rows.flatten()).view(*rows.shape, -1)
         negatives = self.queues.draw(self._uniform(o.anchors * o.keys_per_anchor), owner)
         negatives = negatives.view(self.classes, o.anchors, o.keys_per_anchor, -1)
         positive, negative = cosines(anchors, centres, negatives)
