@@ -43,7 +43,7 @@ def predict(model: Segments, dataset: Dataset, settings: Mapping[str, Any], cont
 
 def predict_reference(name: str, dataset: Dataset, settings: Mapping[str, Any], seed: int) -> dict[str, NDArray]:
     """Confusion matrices of a floor or oracle row; see ``references.reference``."""
-    return {f"{CONFUSION}{name.partition(':')[2]}": references.reference(name, dataset, _classes(dataset), IGNORE)}
+    return {CONFUSION: references.reference(name, dataset, _classes(dataset), IGNORE)}
 
 
 def probe(model: Any, dataset: Dataset, settings: Mapping[str, Any], context: Context) -> dict[str, float]:
@@ -57,8 +57,7 @@ def score(
 ) -> Scores:
     """Score the matrices and curves of one cell; what it cannot have (pseudo-labels, queues) is NaN with the reason."""
     split, sheet = dataset.split("test"), Sheet()
-    found = [name.removeprefix(CONFUSION) for name in predictions if name.startswith(CONFUSION)]
-    order = bytes(predictions["order"]).decode().split(",") if "order" in predictions else found
+    order = bytes(predictions.get("order", ())).decode().split(",")
     matrices = {name: np.asarray(predictions[f"{CONFUSION}{name}"]) for name in order}
     accuracy.score_matrices(sheet, {name: values.sum(0) for name, values in matrices.items()}, _names(dataset))
     if cell.role == "method":

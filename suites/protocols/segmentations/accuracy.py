@@ -13,9 +13,11 @@ HEAD = 0.05
 
 
 def score_matrices(sheet: Sheet, matrices: dict[str, NDArray[np.int64]], names: tuple[str, ...]) -> None:
-    """Enter the columns of the matrices [C,C] by network, the shipped network first; ``names`` are the classes."""
-    for network, matrix in matrices.items():
-        sheet.put(f"miou[network={network}]", metrics.mean_iou(matrix))
+    """Enter the columns of the matrices [C,C] by network, the shipped one first (``""``: no network);
+    ``names`` are the classes."""
+    for network, counted in matrices.items():
+        if network:
+            sheet.put(f"miou[network={network}]", metrics.mean_iou(counted))
     matrix = next(iter(matrices.values()))
     sheet.put("miou", metrics.mean_iou(matrix))
     shares = matrix.sum(1) / matrix.sum()

@@ -56,38 +56,30 @@ def measure(model: Any, split: Split, count: int, classes: int, ignore: int, con
     confidence = torch.cat([part.confidence for part in made]).float().cpu().numpy()
     kept = torch.cat([part.kept for part in made]).cpu().numpy()
     valid = truth != ignore
-    scores = calibration.pseudo_label_scores(labels, truth, kept, num_classes=classes, ignore_index=ignore)
-    everything = segmentation.confusion_matrix(labels, truth, num_classes=classes, ignore_index=ignore)
-    measured |= {
-        "pl_acc": segmentation.pixel_accuracy(everything),
-        "pl_miou": segmentation.mean_iou(everything),
-        "pl_kept_acc": scores["accuracy"],
-        "pl_coverage": scores["coverage"],
-        "unreliable_error": scores["unreliable_error"],
-        "pl_ece": calibration.calibration_error(confidence[valid].clip(0, 1), (labels == truth)[valid]),
-    }
+    measured |= calibration.pseudo_label_scores(labels, truth, kept, num_classes=classes, ignore_index=ignore)
+    measured["pl_ece"] = calibration.calibration_error(confidence[valid].clip(0, 1), (labels == truth)[valid])
     if len(said) > 1:
-        student, teacher = list(said.values())[:2]
-        measured["agreement"] = float((student == teacher).double().mean())
+        measured["agreement"] = calibration.agreement(*[maps.cpu().numpy() for maps in said.values()][:2])
     if isinstance(model, PicksNegatives):
-        measured |= negatives(model, images, truth, classes)
+        measured |= negatives(model, images, truth, ignore)
     return measured
 
 
-def negatives(model: PicksNegatives, images: torch.Tensor, truth: NDArray[np.uint8], classes: int) -> dict[str, float]:
+def negatives(model: PicksNegatives, images: torch.Tensor, truth: NDArray[np.uint8], ignore: int) -> dict[str, float]:
     """Shares of false negatives: of the pixels taken as negatives of a class, those whose truth is that class.
 
     ``queue_fnr`` for the method's choice, ``queue_fnr_any`` where every unreliable pixel would be a negative of every
-    class (its chance value is one over the classes).
+    class (its chance value is one over the number of classes).
     """
     parts = [model.negatives(part) for part in images.split(BATCH)]
     chosen, unreliable = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    small = F.interpolate(torch.from_numpy(truth)[:, None].float(), size=chosen.shape[2:], mode="nearest")[:, 0].long()
-    own = F.one_hot(small.clamp(max=classes), classes + 1)[..., :classes].permute(0, 3, 1, 2).bool().to(chosen.device)
-    known = own.any(1, keepdim=True)
+    grid = F.interpolate(torch.from_numpy(truth)[:, None].float(), size=chosen.shape[2:], mode="nearest")[:, 0]
+    small = grid.byte().numpy()
+    everything = unreliable[:, None].expand_as(chosen)
+    rate = calibration.queue_false_negative_rate
     return {
-        "queue_fnr": _share(chosen & own, chosen & known),
-        "queue_fnr_any": _share(unreliable[:, None] & own, unreliable[:, None] & known.expand_as(own)),
+        "queue_fnr": rate(chosen.cpu().numpy(), small, ignore_index=ignore),
+        "queue_fnr_any": rate(everything.cpu().numpy(), small, ignore_index=ignore),
     }
 
 
@@ -115,11 +107,6 @@ def score_curves(sheet: Sheet, curves: Mapping[str, NDArray[np.float64]]) -> Non
     for column, name in zip(NEGATIVES, ("queue_fnr", "queue_fnr_any"), strict=True):
         values = curves.get(f"probe_{name}", np.full(len(step), math.nan))
         sheet.put(column, _mean(values[late]), NO_NEGATIVES)
-
-
-def _share(part: torch.Tensor, whole: torch.Tensor) -> float:
-    total = int(whole.sum())
-    return int(part.sum()) / total if total else math.nan
 
 
 def _mean(values: NDArray[np.float64]) -> float:
