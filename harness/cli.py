@@ -168,7 +168,8 @@ def _data(argv: list[str]) -> int:
         words="build|verify|preview|export key=value",
         example=f"  {PROGRAM} data build suite=3d_aware workers=2\n"
         f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png\n"
-        f"  {PROGRAM} data export suite=anomaly out=DIR   train and test as folders of images in MVTec-AD's layout",
+        f"  {PROGRAM} data export suite=anomaly out=DIR   train and test as folders of images in MVTec-AD's layout\n"
+        f"  {PROGRAM} data export suite=segmentation setting=ssl out=DIR   all splits in Cityscapes' layout",
     )
     parser.add_argument("--full", action="store_true", help="verify: also render anew and compare")
     arguments = parser.parse_intermixed_args(argv)
@@ -187,6 +188,7 @@ def _check(argv: list[str]) -> int:
 
 _SCORE_EXAMPLES = """  {p} score generation real=DIR fake=DIR features=pixels
   {p} score anomaly maps=DIR root=DIR size=256 smoothing=4 out=DIR
+  {p} score segmentation pred=DIR target=DIR classes=19 names=cityscapes out=DIR
 
 keys of anomaly:
   maps=DIR            CATEGORY/test/DEFECT/NAME.npy (or .tif, .tiff) for every test image, 'test' may be left out
@@ -195,14 +197,24 @@ keys of anomaly:
   smoothing=0         standard deviation of a Gaussian over the maps, in pixels at that size
   connectivity=8      8 4: neighbours that join a region
   score=max           max pooled_max mean topk std: how a map becomes the image's score
-  out=DIR             scores.csv and scores.json"""
+  out=DIR             scores.csv and scores.json
+
+keys of segmentation:
+  pred=DIR target=DIR PNG files of one class number per pixel (grey or palette), paired by path or Cityscapes name
+  classes=19          number of classes; ignore=255 is the label of the truth that counts nowhere
+  subset=16           16 13: mean over SYNTHIA's part of the 19 classes; missing=row|ignore: truth outside it
+                      still makes false positives (default), or is left out
+  absent=skip         skip zero: classes in neither truth nor prediction
+  names=cityscapes    cityscapes voc, or names joined by +
+  ids=labelTrainIds   labelIds: the truth holds Cityscapes' own numbers
+  out=DIR             scores.csv and scores.json (with the confusion matrix)"""
 
 
 def _score(argv: list[str]) -> int:
     parser = _parser(
         "score",
-        "Score samples or anomaly maps you already have, without training.",
-        words="generation|anomaly key=value",
+        "Score samples, anomaly maps or label maps you already have, without training.",
+        words="generation|anomaly|segmentation key=value",
         example=_SCORE_EXAMPLES.format(p=PROGRAM),
     )
     arguments = parser.parse_intermixed_args(argv)
@@ -232,6 +244,6 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "list": ("methods, suites and protocols", _list),
     "data": ("build, verify, preview or export the samples of a suite", _data),
     "check": ("conformance tests for a method folder of your own", _check),
-    "score": ("score samples or anomaly maps you already have", _score),
+    "score": ("score samples, anomaly maps or label maps you already have", _score),
     "replay": ("repeat the failing step of a failed cell", _replay),
 }

@@ -94,10 +94,14 @@ def data(words: Sequence[str], full: bool = False) -> int:
 
 
 def score(words: Sequence[str]) -> int:
-    """Score samples or score maps that somebody already has."""
+    """Score samples, anomaly maps or label maps that somebody already has."""
     kinds: dict[str, tuple[tuple[str, str], tuple[str, ...]]] = {
         "generation": (("real", "fake"), ("features", "resize", "resolution", "weights", "out")),
         "anomaly": (("maps", "root"), ("size", "smoothing", "connectivity", "score", "only", "out")),
+        "segmentation": (
+            ("pred", "target"),
+            ("classes", "ignore", "subset", "missing", "absent", "names", "ids", "out"),
+        ),
     }
     if not words or words[0] not in kinds:
         raise unknown("kind of score", words[0] if words else "", kinds, "score")
@@ -110,6 +114,10 @@ def score(words: Sequence[str]) -> int:
         from harness import scoring
 
         return scoring.generation(first, second, **rest)
+    if kind == "segmentation":
+        from harness import segmentation_scoring
+
+        return segmentation_scoring.run(first, second, **rest)
     from harness import anomaly_scoring
 
     return anomaly_scoring.run(first, second, **rest)
@@ -179,7 +187,8 @@ def _build(made: RunConfig, out: Path | None, full: bool) -> int:
             seen[split] = tenth
             print(f"{split}: {done}/{total}", flush=True)
 
-    dataset = cache.build(made.data, made.run.cache, workers=made.workers, progress=progress)
+    wanted = tuple(made.data.splits) if "setting" in made.data.options else ()  # all four are needed
+    dataset = cache.build(made.data, made.run.cache, wanted, workers=made.workers, progress=progress)
     for split in dataset.opened:
         print(f"{split}: {dataset.split(split).digest[:16]}")
     for note in dict.fromkeys(note for split in dataset.opened for note in dataset.split(split).index.get("notes", ())):
@@ -210,13 +219,16 @@ def _preview(made: RunConfig, out: Path | None, full: bool) -> int:
 
 
 def _export(made: RunConfig, out: Path | None, full: bool) -> int:
-    from harness.data import cache, mvtec_export
+    from harness.data import cache, cityscapes_export, mvtec_export
 
     if out is None:
         raise ConfigError("out=... is missing", where="data export", remedy="Name the folder to write: out=DIR.")
     dataset = cache.open_dataset(made.data, made.run.cache, workers=made.workers)
-    count = mvtec_export.export(dataset, out)
-    print(f"{count} images of {made.data.name} ({made.tier}) are in {out}; read them with data=folder/mvtec root={out}")
+    if "setting" in made.data.options:
+        count, words = cityscapes_export.export(dataset, out)
+    else:
+        count, words = mvtec_export.export(dataset, out), f"data=folder/mvtec root={out}"
+    print(f"{count} images of {made.data.name} ({made.tier}) are in {out}; read them with {words}")
     return 0
 
 

@@ -57,7 +57,7 @@ def read_red16(path: Path) -> Array:
 
 def _bytes_of(path: Path, order: str) -> Array:
     with decoding(path, "a label image", _REMEDY), Image.open(path) as picture:
-        picture.tile = [tile._replace(args=order) for tile in picture.tile]  # type: ignore[attr-defined]
+        picture.tile = [tile._replace(args=order) for tile in picture.tile]
         return np.asarray(picture)
 
 

@@ -29,13 +29,6 @@ CITYSCAPES_PALETTE = (
 _LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)  # by train-id
 _SYNTHIA_IDS = (3, 4, 2, 21, 5, 7, 15, 9, 6, 16, 1, 10, 17, 8, 18, 19, 20, 12, 11)
 
-SUBSETS: dict[int, tuple[int, ...]] = {
-    19: tuple(range(19)),
-    16: tuple(k for k in range(19) if k not in (9, 14, 16)),
-    13: tuple(k for k in range(19) if k not in (3, 4, 5, 9, 14, 16)),
-}
-"""Train-ids of the means over 19, 16 and 13 Cityscapes classes; SYNTHIA has 16 of them, 13 leaves out three more."""
-
 
 @dataclass(frozen=True)
 class IdTable:

@@ -13,8 +13,10 @@ import numpy as np
 
 from harness.types import ConfigError, DataError
 
+Options = Mapping[str, str | int | float | bool]
+SHARE = "1/8"
 HELD_OUT = 64
-_SUFFIXES = ("_leftImg8bit",)
+_SUFFIX = "_leftImg8bit"
 
 
 @dataclass(frozen=True)
@@ -60,51 +62,61 @@ def shuffled(pairs: Sequence[Pair], seed: int) -> list[Pair]:
     return [pairs[k] for k in order]
 
 
-def divide(
-    order: Sequence[Pair], root: Path, options: Mapping[str, str | int | float | bool], total: int | None = None
-) -> Division:
+def divide(order: Sequence[Pair], root: Path, options: Options, candidates: int | None = None) -> Division:
     """The splits ``labelled``, ``unlabelled`` and ``val`` of the training images in ``order``.
 
-    ``options``: ``labelled`` is a count or a share such as ``1/8`` of ``total`` (default: all of ``order``), taken from
-    the beginning; ``list`` a file below ``root`` that names the labelled images instead; ``val`` how many images are
-    held out at the end, or a list as well. Without the option ``labelled`` there are two splits only. Raises
-    ConfigError for a word, DataError for a list or a division that cannot be used.
+    ``options``: ``labelled`` is a count, or a share such as ``1/8``, of the first ``candidates`` images (all of them);
+    ``list`` a file below ``root`` that names the labelled images instead; ``val`` how many images are held out at the
+    end (``auto``: 64, fewer of a small set), or a list as well. Without the option ``labelled`` there is no such split.
+    Raises ConfigError for a word, DataError for a list or a division that cannot be used.
     """
-    rest, splits, files = list(order), dict[str, tuple[Pair, ...]](), []
+    splits, files = dict[str, tuple[Pair, ...]](), []
     resolved: dict[str, str | int] = {}
     if "labelled" in options:
-        chosen: Sequence[Pair]
-        asked = _count("labelled", options["labelled"], total or len(order)) if options["labelled"] != "" else None
-        if options["list"]:
-            chosen = read_list(root, str(options["list"]), order)
-            files.append(root / str(options["list"]))
-            if asked not in (None, len(chosen)):
-                raise ConfigError(
-                    f"labelled={options['labelled']}, but the list names {len(chosen)} images",
-                    where=str(options["list"]),
-                    remedy="Leave out data.options.labelled where a list is given.",
-                )
-        else:
-            chosen = rest[: _count("labelled", "1/8", total or len(order)) if asked is None else asked]
-            if asked is not None and asked > len(chosen):
-                raise _too_few(asked, len(order))
-        splits["labelled"] = tuple(chosen)
-        resolved["labelled"] = len(chosen)
-        rest = _without(rest, chosen)
-    if isinstance(options["val"], str) and options["val"] and not options["val"].isdigit():
-        held = read_list(root, options["val"], rest)
-        files.append(root / options["val"])
-        resolved["val"] = options["val"]
+        chosen = _labelled(order, root, options, candidates or len(order))
+        files += [root / str(options["list"])] if options["list"] else []
+        splits["labelled"], resolved["labelled"] = tuple(chosen), len(chosen)
+    rest = _without(order, splits.get("labelled", ()))
+    usual = min(HELD_OUT, max(1, len(order) // 8))
+    number = usual if options["val"] == "auto" else _number(options["val"], len(order))
+    if number is None:
+        held = read_list(root, str(options["val"]), rest)
+        files.append(root / str(options["val"]))
     else:
-        usual = min(HELD_OUT, max(1, len(order) // 8))
-        number = usual if options["val"] == "" else _count("val", options["val"], len(order))
-        held = rest[-number:] if number <= len(rest) else []
-        resolved["val"] = number
-    splits["unlabelled"] = tuple(_without(rest, held))
-    splits["val"] = tuple(held)
-    if not all(splits.values()):
-        raise _too_few(len(splits.get("labelled", ())), len(order))
-    return Division(splits, files=tuple(files), options=resolved)
+        held = rest[-number:]
+    resolved["val"] = str(options["val"]) if number is None else number
+    unlabelled = sorted(_without(rest, held), key=lambda pair: pair.name)
+    if not unlabelled:
+        raise DataError(
+            f"{len(order) - len(rest)} labelled and {number or len(held)} held-out images leave none unlabelled of "
+            f"{len(order)} training images",
+            remedy="Lower data.options.labelled or data.options.val.",
+        )
+    return Division({**splits, "unlabelled": tuple(unlabelled), "val": tuple(held)}, (), tuple(files), resolved)
+
+
+def _labelled(order: Sequence[Pair], root: Path, options: Options, candidates: int) -> Sequence[Pair]:
+    given = options["labelled"]
+    number = _number(given, candidates)
+    if options["list"]:
+        chosen = read_list(root, str(options["list"]), order)
+        if given != SHARE and number != len(chosen):
+            raise ConfigError(
+                f"labelled={given}, but the list names {len(chosen)} images",
+                where=str(options["list"]),
+                remedy="Leave out data.options.labelled where a list is given.",
+            )
+        return chosen
+    if number is None:
+        raise ConfigError(
+            f"labelled={given} is no number of images",
+            remedy="Give a count such as 186, a share such as 1/16, or list= for a file.",
+        )
+    if number > candidates:
+        raise DataError(
+            f"labelled={given}, but there are {candidates} images to choose from", remedy="Lower data.options.labelled."
+        )
+    return order[:number]
 
 
 def read_list(root: Path, name: str, pairs: Sequence[Pair]) -> list[Pair]:
@@ -127,9 +139,7 @@ def read_list(root: Path, name: str, pairs: Sequence[Pair]) -> list[Pair]:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        stem = PurePosixPath(words[0].replace("\\", "/")).name.rsplit(".", 1)[0]
-        for suffix in _SUFFIXES:
-            stem = stem.removesuffix(suffix)
+        stem = PurePosixPath(words[0].replace("\\", "/")).name.rsplit(".", 1)[0].removesuffix(_SUFFIX)
         if stem in found or stem not in known:
             raise DataError(
                 f"line {number} names {stem}, which {'is listed twice' if stem in found else 'cannot be chosen'}",
@@ -143,24 +153,17 @@ def read_list(root: Path, name: str, pairs: Sequence[Pair]) -> list[Pair]:
     return list(found.values())
 
 
-def _count(key: str, value: str | int | float | bool, total: int) -> int:
-    """A count, or a share of ``total`` rounded up, as the published partitions are."""
+def _number(value: str | int | float | bool, total: int) -> int | None:
+    """A count, or a share of ``total`` rounded up as the published partitions are; None for anything else."""
     try:
         share = Fraction(str(value))
     except (ValueError, ZeroDivisionError):
-        share = Fraction(0)
-    if share > 0 and (share < 1 or share.denominator == 1):
-        return ceil(share * total) if share < 1 else int(share)
-    raise ConfigError(f"{key}={value} is no number of images", remedy="Give a count such as 186, or a share: 1/16.")
+        return None
+    if 0 < share < 1:
+        return ceil(share * total)
+    return int(share) if share >= 1 and share.denominator == 1 else None
 
 
 def _without(pairs: Sequence[Pair], taken: Sequence[Pair]) -> list[Pair]:
     names = {pair.name for pair in taken}
     return [pair for pair in pairs if pair.name not in names]
-
-
-def _too_few(labelled: int, total: int) -> DataError:
-    return DataError(
-        f"{labelled} labelled and the held-out images leave nothing of {total} training images",
-        remedy="Lower data.options.labelled or data.options.val: no split may be empty.",
-    )

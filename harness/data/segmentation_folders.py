@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from harness.data.label_pairs import SHARE
 from harness.data.pictures import FILTERS, folder_digest
 from harness.data.segmentation_source import PADS, SegmentationSource, list_files
 from harness.data.sources import Source
@@ -13,8 +14,8 @@ from harness.data.voc import FAMILIES
 from harness.types import ConfigError, DataSpec, PosePrior, Tier, digest_of
 
 VERSION = "1"  # raise it when the rows made of the same files change
-_HELD = {"val": "", "filter": "bilinear"}
-_SHARE = {"labelled": "", "list": ""}
+_HELD = {"val": "auto", "filter": "bilinear"}
+_SHARE = {"labelled": SHARE, "list": ""}
 OPTIONS: dict[str, dict[str, str]] = {
     "cityscapes": {**_SHARE, **_HELD, "ids": "auto"},
     "gta_cityscapes": {**_HELD, "ids": "auto"},

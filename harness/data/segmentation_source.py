@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,12 @@ from harness.data.cityscapes import list_part, list_source
 from harness.data.fields import Array, Storage
 from harness.data.label_files import read_numbers, read_red16
 from harness.data.label_ids import CITYSCAPES, CITYSCAPES_PALETTE, IGNORE, TABLES, VOC, to_train_ids, voc_palette
-from harness.data.label_pairs import Division, Pair, divide, shuffled
+from harness.data.label_pairs import Division, Options, Pair, divide, shuffled
 from harness.data.masks import picked
 from harness.data.pictures import FILTERS, open_picture
 from harness.data.sources import SHARD_ROWS, code_digest
 from harness.types import DataError, DataSpec
 
-Options = Mapping[str, str | int | float | bool]
 LICENCES = {
     "cityscapes": "Cityscapes: own terms, non-commercial, no redistribution",
     "gta_cityscapes": "GTA5: research and education only; Cityscapes: own terms, non-commercial, no redistribution",
