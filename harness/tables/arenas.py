@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.store import StoredResult
@@ -19,7 +19,8 @@ Seeds = Mapping[int, StoredResult]
 class Arena:
     """Rows by label; ``data`` names the data set with the options that tell it from others, ``options`` has them all.
 
-    Reference rows are not trained and stand in every arena of their data.
+    ``run`` is what else its rows have in common: protocol, settings, budget, precision. Reference rows are not trained
+    and stand in every arena of their data.
     """
 
     data: str
@@ -27,12 +28,26 @@ class Arena:
     options: Mapping[str, Any]
     budget: str
     images: int
+    run: tuple[Any, ...]
     rows: Mapping[str, Seeds]
 
     def missing(self, labels: Sequence[str]) -> list[str]:
         """The labels without a finished seed."""
         finished = {label for label, row in self.rows.items() if any(r.status == "done" for r in row.values())}
         return [label for label in labels if label not in finished]
+
+
+def borrowing(arena: Arena, terms: Sequence[Term], grounds: Sequence[Arena]) -> Arena:
+    """The arena with the rows that terms need from other data, under the names of ``Term.rows``: data whose options
+    differ in just those that the term states, under the same protocol, budget and precision."""
+    rows = dict(arena.rows)
+    for term in terms:
+        wanted = {**arena.options, **term.data}
+        for other in grounds if term.data else ():
+            if (other.options, other.run) == (wanted, arena.run):
+                found = zip(term.rows, term.labels, strict=True)
+                rows |= {name: other.rows[label] for name, label in found if label in other.rows}
+    return replace(arena, rows=rows)
 
 
 def arenas(results: Sequence[StoredResult]) -> list[Arena]:
@@ -54,6 +69,7 @@ def arenas(results: Sequence[StoredResult]) -> list[Arena]:
             options={"name": cells[run].data.name, **cells[run].data.options},
             budget=cells[run].budget.name,
             images=cells[run].budget.images,
+            run=run[1:],
             rows={**fixed[run[:3]], **rows},
         )
         for run, rows in sorted(trained.items())
@@ -103,6 +119,7 @@ def _value(term: Term, metric: str, seed: int, rows: Mapping[str, Seeds]) -> flo
     """The term's value at a seed, or why there is none."""
     if term.constant is not None:
         return term.constant
+    metric = term.metric or metric
     values = []
     for label in term.rows:
         row = rows[label]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from harness.tables.columns import PARTS, Part, order, part_of
+from harness.tables.columns import MEANS, PARTS, Part, order, part_of
 from harness.tables.metric_tables import HEADER, entry, head_cells, heading, is_defined, reasons
 from harness.tables.ranks import ranks
 from harness.tables.rows import Row
@@ -73,12 +73,13 @@ def _pivots(rows: Sequence[Row], field: str) -> Iterator[str]:
         shown = [row for row in rows if any(is_defined(row.values.get(column)) for column in members)]
         if not shown:
             continue
-        places = ranks(shown, [whole, *members])
+        mean = MEANS.get(whole, whole)
+        places = ranks(shown, [mean, *members])
         gaps: dict[str, str] = {}
         lines = []
         for row in shown:
             cells = []
-            for column in (whole, *members):
+            for column in (mean, *members):
                 place = places.get((id(row), column))
                 best = replace(place, low=None, high=None) if place else None  # a mark, not a rank, per part
                 cells.append(entry(row.values.get(column), best, gaps))

@@ -2,11 +2,13 @@
 
 A file is a list of ``claims``, ``defaults`` for their fields and a text ``about`` them. A row is named by its label in
 the tables (``uniad[mode=separate]``, ``floor:noise``); treatment and control are a row, a number, or the difference of
-two rows (``{row: uniad, minus: "uniad[mode=separate]"}``); several controls: the claim must hold against each.
+two rows (``{row: uniad, minus: "uniad[mode=separate]"}``), in the claim's metric and data or, with the keys ``metric``
+and ``data``, in another column or on data with other options; several controls: the claim must hold against each.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -32,21 +34,37 @@ _LABEL = re.compile(r"((?:floor:|oracle:)?[a-z][a-z0-9_]*)(?:\[(.+)\])?")
 
 @dataclass(frozen=True)
 class Term:
-    """One side of a comparison, per seed: a row, a row minus another, or a constant."""
+    """One side of a comparison, per seed: a row, a row minus another, or a constant.
+
+    ``metric`` is its column where that is not the claim's, ``data`` are the options in which its data differ from the
+    other side's.
+    """
 
     row: str = ""
     minus: str = ""
     constant: float | None = None
+    metric: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rows(self) -> tuple[str, ...]:
+        """Names of the rows it needs: their labels, with the options of the data where those differ."""
+        return tuple(f"{label}{self._place}" for label in self.labels)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
         """Labels of the rows it needs."""
         return tuple(label for label in (self.row, self.minus) if label)
+
+    @property
+    def _place(self) -> str:
+        return f" at {', '.join(f'{key}={value}' for key, value in sorted(self.data.items()))}" if self.data else ""
 
     def __str__(self) -> str:
         if self.constant is not None:
             return f"{self.constant:g}"
-        return f"({self.row} - {self.minus})" if self.minus else self.row
+        rows = f"({self.row} - {self.minus})" if self.minus else self.row
+        return f"{self.metric + ' of ' if self.metric else ''}{rows}{self._place}"
 
 
 @dataclass(frozen=True)
@@ -84,7 +102,12 @@ class Claim:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything the claim states; the note, which only explains, may be reworded."""
-        return digest_of({name: value for name, value in asdict(self).items() if name != "note"})
+        stated = {name: value for name, value in asdict(self).items() if name != "note"}
+        sides = [stated["treatment"], *stated["controls"]]
+        for side, key in itertools.product(sides, ("metric", "data")):
+            if not side[key]:  # claims from before these keys existed keep their digests
+                del side[key]
+        return digest_of(stated)
 
 
 def claimed_suites() -> list[str]:
@@ -142,14 +165,9 @@ def _claim(raw: Mapping[str, Any], suite: Suite, path: str) -> Claim:
     stated = Claim(suite.name, texts.pop("id"), texts.pop("text"), texts.pop("source"), tiers=_tiers(raw, where))
     if untestable:
         return replace(stated, note=texts.get("note", ""), untestable=texts["untestable"])
-    metric, effect = _text(raw, "metric", where), raw["smallest_effect"]
-    if metric_of(metric) not in STYLES:
-        raise unknown("metric", metric, STYLES, where)
+    metric, effect = _metric(raw, where), raw["smallest_effect"]
     if not _is_number(effect) or not 0 <= effect < math.inf:
         raise ConfigError(f"smallest_effect: {effect!r} must be a number of at least 0", where=where)
-    data = raw.get("data") or {}
-    if not isinstance(data, dict):
-        raise ConfigError("data: must map options of the data set to values", where=where)
     control = raw["control"]
     controls = tuple(_term(entry, suite, where) for entry in (control if isinstance(control, list) else [control]))
     if not controls:
@@ -164,7 +182,7 @@ def _claim(raw: Mapping[str, Any], suite: Suite, path: str) -> Claim:
         unit=texts["unit"],
         test=_one_of("test", raw.get("test", TESTS[0]), TESTS, where),
         budget=_one_of("budget", raw.get("budget", "claims"), {b for v in suite.budget.values() for b in v}, where),
-        data=data,
+        data=_data(raw, where),
         note=texts.get("note", ""),
     )
 
@@ -175,14 +193,35 @@ def _term(raw: Any, suite: Suite, where: str) -> Term:
     if isinstance(raw, str):
         return Term(row=_row(raw, suite, where))
     if isinstance(raw, dict) and raw.get("row") is not None:
-        _known(raw, ("row", "minus"), where)
-        if isinstance(raw["row"], str) and isinstance(raw.get("minus"), str):
-            return Term(row=_row(raw["row"], suite, where), minus=_row(raw["minus"], suite, where))
+        _known(raw, ("row", "minus", "metric", "data"), where)
+        rows = [raw[key] for key in ("row", "minus") if key in raw]
+        if len(raw) > 1 and all(isinstance(label, str) for label in rows):
+            labels = [_row(label, suite, where) for label in rows]
+            return Term(
+                row=labels[0],
+                minus=labels[1] if "minus" in raw else "",
+                metric=_metric(raw, where) if "metric" in raw else "",
+                data=_data(raw, where),
+            )
     raise ConfigError(
         f"{raw!r} is no row, number or difference",
         where=where,
         remedy='Write uniad, 0.5 or {row: uniad, minus: "uniad[mode=separate]"}.',
     )
+
+
+def _metric(raw: Mapping[str, Any], where: str) -> str:
+    metric = _text(raw, "metric", where)
+    if metric_of(metric) not in STYLES:
+        raise unknown("metric", metric, STYLES, where)
+    return metric
+
+
+def _data(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
+    data = raw.get("data") or {}
+    if not isinstance(data, dict):
+        raise ConfigError("data: must map options of the data set to values", where=where)
+    return data
 
 
 def _row(label: str, suite: Suite, where: str) -> str:

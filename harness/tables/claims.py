@@ -24,7 +24,7 @@ from typing import Literal
 
 from harness.store import StoredResult
 from harness.tables import stats
-from harness.tables.arenas import Arena, arenas, paired, replicated
+from harness.tables.arenas import Arena, arenas, borrowing, paired, replicated
 from harness.tables.claim_files import Claim, Term
 from harness.tables.rows import UNFINISHED
 
@@ -135,6 +135,7 @@ def _verdicts(
         wanted = ", ".join(f"{key}={value}" for key, value in sorted(claim.data.items()))
         return [_untested(claim, tier, f"no finished rows{f' on data with {wanted}' if wanted else ''}")]
     needed = claim.rows
+    fitting = [borrowing(arena, (claim.treatment, *claim.controls), grounds) for arena in fitting]
     complete = [arena for arena in fitting if not arena.missing(needed)]
     if not complete:
         arena = min(fitting, key=lambda a: (len(a.missing(needed)), a.budget != claim.budget, -a.images, a.digest))

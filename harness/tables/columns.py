@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.tables import styles_anomaly, styles_generation
+from harness.tables import styles_anomaly, styles_generation, styles_segmentation
 from harness.tables.column_style import ColumnStyle
 
 OTHER = "Other"
-GROUPS = (*styles_generation.GROUPS, *styles_anomaly.GROUPS, OTHER)
-STYLES: dict[str, ColumnStyle] = {**styles_generation.STYLES, **styles_anomaly.STYLES}
+_FAMILIES = (styles_generation, styles_anomaly, styles_segmentation)
+GROUPS = (*(group for family in _FAMILIES for group in family.GROUPS), OTHER)
+STYLES: dict[str, ColumnStyle] = {name: style for family in _FAMILIES for name, style in family.STYLES.items()}
 
-PARTS: dict[str, str] = styles_anomaly.PARTS
-"""Protocol fields that name a part of the test data, and what it holds; a column that has one stays out of the main
-tables."""
+PARTS: dict[str, str] = {**styles_anomaly.PARTS, **styles_segmentation.PARTS}
+"""Protocol fields that name a part of the test data or the training, and what it holds; a column that has one stays out
+of the main tables."""
+
+MEANS: dict[str, str] = styles_segmentation.MEANS
+"""Metrics that exist only in parts, and the column that is their mean."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COMPARED = ("image_auroc", "pixel_auroc", "aupro[limit=0.3]")
-EXPLAINED = ("image_auroc", "pixel_auroc", "error_ratio")
+EXPLAINED = ("miou", "miou[classes=tail]", "pl_acc", "image_auroc", "pixel_auroc", "error_ratio")
 Samples = Mapping[str, Sequence[float]]
 """A line's label -> its values, one per seed."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
-from harness.tables import archive, breakdown, curves, learning_curves, markdown, pictures
+from harness.tables import archive, breakdown, curves, label_curves, learning_curves, markdown, pictures
 from harness.tables.columns import is_ranked, order
 from harness.tables.intervals import setting_changes, variant_scores
 from harness.tables.learning import learning_of
@@ -81,7 +81,8 @@ def _code(method: str, protocol: str, family: str) -> str:
 def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -> list[Path]:
     published = read_published(row.method for row in rows)
     learned = learning_of(results, rows)
-    drawings = [*learning_curves.draw(learned, rows), *setting_changes(rows), *variant_scores(rows)]
+    drawings = [*label_curves.draw(learned, rows), *learning_curves.draw(learned, rows)]
+    drawings += [*setting_changes(rows), *variant_scores(rows)]
     figures = {folder / "pictures" / f"{drawing.name}.png": drawing.png for drawing in drawings}
     drawn = [*curves.draw(results, rows, folder), *pictures.copy(results, rows, folder)]
     # An archive keeps no pictures; the folder does.

@@ -24,16 +24,20 @@ READINGS = (
 )
 PREFIX, STEP, LOSS = "probe_", "step", "loss"
 SCORES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
-"""Curves that can have a peak."""
+"""Curves whose peak and fall are told."""
+MEASURED = (*SCORES, "pl_acc", "miou")
+"""A row with one of these has curves."""
 
 
 @dataclass(frozen=True)
 class Learning:
-    """The curves of one row: ``steps`` [T] and, by name, [seeds, T] with NaN where nothing was measured."""
+    """The curves of one row: ``steps`` [T] and, by name, [seeds, T] with NaN where nothing was measured, a line for
+    each of ``seeds``."""
 
     row: Row
     steps: NDArray[np.float64]
     curves: Mapping[str, NDArray[np.float64]]
+    seeds: tuple[int, ...] = ()
 
 
 def learning_of(results: Iterable[StoredResult], rows: Sequence[Row]) -> list[Learning]:
@@ -41,12 +45,12 @@ def learning_of(results: Iterable[StoredResult], rows: Sequence[Row]) -> list[Le
 
     A seed measured at other steps than the first one is left out.
     """
-    found: dict[tuple[object, ...], list[Mapping[str, NDArray[np.float64]]]] = {}
+    found: dict[tuple[object, ...], dict[int, Mapping[str, NDArray[np.float64]]]] = {}
     for result in sorted(results, key=lambda r: (r.cell.seed, r.key)):
         if result.status == "done" and result.cell.role == "method":
             curves = _curves(result)
-            if any(key in curves for key in SCORES):
-                found.setdefault(group_of(result.cell), []).append(curves)
+            if any(key in curves for key in MEASURED):
+                found.setdefault(group_of(result.cell), {})[result.cell.seed] = curves
     return [_learning(row, found[row.group]) for row in rows if row.group in found]
 
 
@@ -60,11 +64,12 @@ def _curves(result: StoredResult) -> dict[str, NDArray[np.float64]]:
     return {key: curve for key, curve in curves.items() if curve.shape == shape and len(shape) == 1}
 
 
-def _learning(row: Row, seeds: Sequence[Mapping[str, NDArray[np.float64]]]) -> Learning:
-    steps = seeds[0][STEP]
-    alike = [curves for curves in seeds if np.array_equal(curves[STEP], steps)]
-    names = sorted(set.intersection(*(set(curves) for curves in alike)) - {STEP})
-    return Learning(row, steps, {key: np.stack([curves[key] for curves in alike]) for key in names})
+def _learning(row: Row, by_seed: Mapping[int, Mapping[str, NDArray[np.float64]]]) -> Learning:
+    steps = next(iter(by_seed.values()))[STEP]
+    alike = {seed: curves for seed, curves in by_seed.items() if np.array_equal(curves[STEP], steps)}
+    names = sorted(set.intersection(*(set(curves) for curves in alike.values())) - {STEP})
+    curves = {key: np.stack([one[key] for one in alike.values()]) for key in names}
+    return Learning(row, steps, curves, tuple(alike))
 
 
 def peaks_table(learned: Sequence[Learning]) -> str:

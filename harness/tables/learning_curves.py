@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.tables import figures
-from harness.tables.figures import COLOURS, MARKS, REFERENCE, Drawing
+from harness.tables.curve_lines import draw_line, legend, looks
+from harness.tables.figures import Drawing
 from harness.tables.learning import SCORES, Learning
 from harness.tables.rows import SETTINGS, Row
 from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.text import count
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 PANELS = {
+    "miou": "mIoU, validation",
+    "pl_acc": "pseudo-labels: share right",
+    "pl_miou": "pseudo-labels: mIoU",
+    "pl_kept_acc": "kept pseudo-labels: share right",
+    "pl_coverage": "share of pixels kept",
+    "pl_ece": "calibration error",
+    "unreliable_error": "share wrong of the pixels not kept",
+    "queue_fnr": "false negatives in the queues",
     "image_auroc": "image AUROC",
     "pixel_auroc": "pixel AUROC",
     "shortcut_ratio": "shortcut ratio (0: copies the defect)",
@@ -38,7 +43,7 @@ def draw(learned: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
     known = {id(one.row): one for one in learned}
     plain: dict[tuple[object, ...], list[Learning]] = {}
     for row in rows:
-        if row.role == "method" and not row.changes:
+        if row.trained and not row.changes:
             plain.setdefault(contest(row), []).append(known.get(id(row)) or _level(row))
     for members in plain.values():
         if any(id(one.row) in known for one in members):
@@ -87,11 +92,12 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
     down = -(-len(panels) // across)
     figure = figures.new(3.6 * across, 2.7 * down + 0.2 + 0.22 * -(-len(members) // ACROSS))
     axes = list(figure.subplots(down, across, squeeze=False, sharex=True).flat)
-    looks = _looks(members)
+    among_variants = any(one.row.changes for one in members)
+    drawn = looks(members, [one for one in members if among_variants and not one.row.changes])
     for axis, key in zip(axes, panels, strict=False):
-        for one, look in zip(members, looks, strict=True):
+        for one, look in zip(members, drawn, strict=True):
             if _drawn(one, key):
-                _line(axis, one.steps, one.curves[key], look)
+                draw_line(axis, one.steps, one.curves[key], look)
         figures.tidy(axis, PANELS[key])
         if key == "loss" and _spread([one.curves[key] for one in members if _drawn(one, key)]) > WIDE:
             figures.logarithmic(axis)
@@ -100,11 +106,7 @@ def _figure(members: Sequence[Learning], panels: Sequence[str]) -> bytes:
     for axis in axes[max(0, len(panels) - across) : len(panels)]:
         axis.set_xlabel("training steps", fontsize=8)
         axis.tick_params(labelbottom=True)
-    handles = [axes[0].plot([], [], linewidth=1.6, markersize=4, **look)[0] for look in looks]
-    names = [short_name(one.row) for one in members]
-    legend = figure.legend(handles, names, loc="outside lower center", ncols=ACROSS, fontsize=8, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    legend(figure, axes[0], [short_name(one.row) for one in members], drawn, ACROSS)
     return figures.png(figure)
 
 
@@ -112,34 +114,3 @@ def _spread(curves: Sequence[NDArray[np.float64]]) -> float:
     """Largest over smallest value; 0 where some value is not positive."""
     low = min(float(np.nanmin(one)) for one in curves)
     return max(float(np.nanmax(one)) for one in curves) / low if low > 0 else 0.0
-
-
-def _looks(members: Sequence[Learning]) -> list[dict[str, str]]:
-    """Colour and mark of every line; an unchanged method among its variants is black."""
-    among_variants = any(one.row.changes for one in members)
-    looks = []
-    place = 0
-    for one in members:
-        if among_variants and not one.row.changes:
-            looks.append({"color": REFERENCE, "marker": MARKS[-1], "linestyle": "-"})
-            continue
-        look = {"color": COLOURS[place % len(COLOURS)], "marker": MARKS[place % len(MARKS)], "linestyle": "-"}
-        if len(one.steps) == 1:
-            look |= {"marker": "", "linestyle": "--"}
-        elif place >= len(COLOURS):
-            look["linestyle"] = ":"
-        looks.append(look)
-        place += 1
-    return looks
-
-
-def _line(axis: Axes, steps: NDArray[np.float64], curves: NDArray[np.float64], look: Mapping[str, str]) -> None:
-    """Mean and range over the seeds at every step that some seed was measured at; one point makes a level line."""
-    known = np.isfinite(curves).any(axis=0)
-    at, whole = steps[known], curves[:, known]
-    mean, low, high = np.nanmean(whole, axis=0), np.nanmin(whole, axis=0), np.nanmax(whole, axis=0)
-    if len(steps) == 1:
-        axis.axhline(mean[0], linewidth=1.2, color=look["color"], linestyle=look["linestyle"])
-        return
-    axis.fill_between(at, low, high, color=look["color"], alpha=0.13, linewidth=0)
-    axis.plot(at, mean, linewidth=1.6, markersize=4, **look)  # type: ignore[arg-type]

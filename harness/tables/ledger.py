@@ -26,7 +26,7 @@ FIELDS = (
     "ci_coverage", "boot_lo", "boot_hi", "p", "p_two_sided", "claim_p", "claim_holm", "passes_holm", "mde",
     "seeds_to_decide", "comparison", "verdict", "reason", "unpaired", "stale", "data_digest", "claim_digest",
 )  # fmt: skip
-CONSOLE = ("claim", "verdict", "effect", "p", "Holm", "seeds", "why")
+CONSOLE = ("claim", "verdict", "effect", "p", "Holm", "seeds", "to decide", "why")
 WORDS = ("SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED")
 
 
@@ -51,11 +51,12 @@ def write(
 
 
 def console_rows(verdicts: Sequence[Verdict]) -> list[list[str]]:
-    """Claim, verdict, effect with interval, p, Holm's p, pairs and why, as plain text."""
+    """Claim, verdict, effect with interval, p, Holm's p, pairs, the pairs that would decide and why, as plain text."""
     lines = []
     for name, verdict in _named(verdicts):
         _, word, effect, _, p, holm, pairs = (part.replace("\\", "") for part in _summary(verdict))
-        lines.append([name, word, effect, p, holm, pairs, verdict.reason])
+        needed = _needed(_weakest(verdict)) if verdict.comparisons else ""
+        lines.append([name, word, effect, p, holm, pairs, needed, verdict.reason])
     return lines
 
 
@@ -132,17 +133,21 @@ def _summary(verdict: Verdict) -> list[str]:
     claim = verdict.claim
     if not verdict.comparisons:
         return [cell(claim.text), verdict.verdict, "", "", "", "", ""]
-    deciding = [c for c in verdict.comparisons if c.verdict == verdict.verdict]
-    weakest = max(deciding, key=lambda c: (c.p, -c.effect))
     return [
         cell(claim.text),
         f"{_word(verdict)} (stale)" if verdict.stale else _word(verdict),
-        _effect(weakest, claim),
+        _effect(_weakest(verdict), claim),
         f"{claim.smallest_effect:g}",
         _p(verdict.p),
         _p(verdict.holm),
         str(_pairs(verdict)),
     ]
+
+
+def _weakest(verdict: Verdict) -> Comparison:
+    """Of the comparisons that decided, the one that says least for the claim."""
+    deciding = [c for c in verdict.comparisons if c.verdict == verdict.verdict]
+    return max(deciding, key=lambda c: (c.p, -c.effect))
 
 
 def _section(name: str, verdict: Verdict) -> str:

@@ -55,11 +55,11 @@ def page(rows: Sequence[Row], published: Sequence[Published] = (), extras: Extra
 def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
     budgets = sorted({(row.images, row.budget) for row in rows if row.role == "method"})
     seeds = sorted({len(row.done) for row in rows if row.role == "method"})
-    oracles = ", ".join(sorted({ORACLES.get(row.protocol, "know the truth") for row in rows}))
+    known = ", ".join(sorted({ORACLES.get(row.protocol, "know the truth") for row in rows}))
     lines = [
         "Mean over seeds ± sample standard deviation; the interval of every number is in metrics.csv (95 % percentile "
         "bootstrap of the mean). **Bold** is the best mean among trained rows of one budget; in brackets the ranks "
-        f"that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows {oracles}: together they "
+        f"that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows {known}: together they "
         "show the usable range of each column.",
     ]
     if len(budgets) > 1:
@@ -69,6 +69,10 @@ def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
     if settings:
         named = ", ".join(f"{code(setting)} ({SETTINGS[setting]})" for setting in settings)
         lines.append(f"Rows with {named} solve another task and are ranked among themselves.")
+    oracles = sorted({row.method for row in rows if row.role == "oracle" and row.trained})
+    if oracles:
+        named = ", ".join(map(code, oracles))
+        lines.append(f"{named} trained on labels that the setting hides from the others: a bound, without a rank.")
     if seeds and seeds[0] < 2:
         lines.append(
             "Rows with fewer than two seeds have no interval: their ranks are unknown and their order is weak."
@@ -89,7 +93,7 @@ def _trained(rows: Sequence[Row]) -> str:
         [cell(name(row)), count(row.images), str(len(row.done))]
         + [fact(row, name) for name in ("steps", "batch_size", "params", "precision")]
         for row in rows
-        if row.role == "method"
+        if row.trained
     ]
     if not lines:
         return ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from harness import registry
 from harness.store import StoredResult
 from harness.tables.column_style import Better
 from harness.tables.columns import order, part_of, style
@@ -79,6 +80,11 @@ class Row:
     codes: tuple[str, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is a method, contender or oracle, and no reference."""
+        return bool(self.budget)
 
     @property
     def setting(self) -> tuple[str, ...]:
@@ -184,7 +190,7 @@ def _row(results: Sequence[StoredResult], stale: Callable[[StoredResult], bool])
         images=cell.budget.images if trained else 0,
         label=cell.variant,
         method=cell.method,
-        role=cell.role,
+        role=_role(cell),
         precision=cell.precision if trained else "",
         protocol=cell.protocol,
         values={column: _value(column, done, notes.get(column, {})) for column in columns},
@@ -200,6 +206,12 @@ def _row(results: Sequence[StoredResult], stale: Callable[[StoredResult], bool])
         overrides={name: str(value) for name, value in sorted(cell.overrides.items())},
         options={name: str(value) for name, value in sorted(cell.data.options.items())},
     )
+
+
+def _role(cell: Cell) -> str:
+    """The cell's role; a method whose card says so is an oracle, though it is trained."""
+    known = registry.methods().get(cell.method)
+    return "oracle" if known is not None and known.card.oracle else cell.role
 
 
 def _seeds(results: Iterable[StoredResult]) -> tuple[int, ...]:

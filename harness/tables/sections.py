@@ -38,7 +38,7 @@ def families(rows: Sequence[Row]) -> list[list[Row]]:
     for row in rows:
         if row.changes:
             found.setdefault(_family(row), []).append(row)
-    unchanged = {_family(row): row for row in rows if row.role == "method" and not row.changes}
+    unchanged = {_family(row): row for row in rows if row.trained and not row.changes}
     return [
         [*([unchanged[key]] if key in unchanged else []), *sorted(members, key=lambda row: _natural(row.changes))]
         for key, members in found.items()

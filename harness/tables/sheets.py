@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,54 @@ from harness.tables import figures
 from harness.tables.rows import Row
 from harness.tables.sections import contest, families, short_name, stem
 
-SHARED: dict[str, tuple[str, ...]] = {"overlays": ("picture", "truth")}
-"""Pictures of cells that become sheets: what their first lines hold, equal for all rows; each has one line more."""
-CAPTIONS = {
-    "overlays": "Heat maps of the first seed over the same test images for every row, chosen before any run; colours "
-    "are scaled per row and category, so compare shapes, not heights."
-}
+SHOWN = 64
+"""Protocols enlarge small images by a whole factor to at least so many pixels."""
 MARGIN, CHARACTER = 12, 6.5
 """Pixels beside a label, and of its every character."""
 
 Line = tuple[str, NDArray[np.uint8]]
+Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Shared and own lines uint8 [L,H,W,3]."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet made of one ``picture`` of every row: its first lines are ``shared`` by all rows, below them each row has
+    its own, of which ``own`` are shown, the first after skipping ``skipped``."""
+
+    picture: str
+    shared: tuple[str, ...]
+    own: tuple[str, ...]
+    caption: str
+    skipped: int = 0
+
+
+SHEETS = {
+    "overlays": Sheet(
+        "overlays",
+        ("picture", "truth"),
+        ("",),
+        "Heat maps of the first seed over the same test images for every row, chosen before any run; colours are "
+        "scaled per row and category, so compare shapes, not heights.",
+    ),
+    "predictions": Sheet(
+        "predictions",
+        ("image", "truth"),
+        ("",),
+        "Classes that the first seed of every row predicts for the same test images, chosen before any run; black is "
+        "not scored.",
+    ),
+    "pseudo_labels": Sheet(
+        "predictions",
+        ("image", "truth"),
+        ("pseudo-label", "confidence"),
+        "Pseudo-labels of the first seed at the end of the training on the same test images, and how sure the "
+        "labelling network is: black 0, white 1.",
+        skipped=1,
+    ),
+}
+SHARED = frozenset(sheet.picture for sheet in SHEETS.values())
+"""Pictures of cells that become sheets."""
 
 
 def sheets(rows: Sequence[Row], firsts: Mapping[tuple[object, ...], StoredResult]) -> dict[str, bytes]:
@@ -33,24 +71,30 @@ def sheets(rows: Sequence[Row], firsts: Mapping[tuple[object, ...], StoredResult
     in what should be shared, is left out.
     """
     made = {}
-    for name, shared in SHARED.items():
+    for name, sheet in SHEETS.items():
         for title, members in _groups(name, rows):
             found = [(row, firsts[row.group]) for row in members if row.group in firsts]
-            read = [(row, one.cell.seed, _read(one.pictures.get(name), len(shared))) for row, one in found]
-            seeds = [seed for _, seed, pixels in read if pixels is not None]
-            lines = [
-                (short_name(row) if seed == min(seeds) else f"{short_name(row)}, seed {seed}", pixels)
-                for row, seed, pixels in read
-                if pixels is not None
+            read = [(row, one.cell.seed, _read(one, sheet)) for row, one in found]
+            seeds = [seed for _, seed, picture in read if picture is not None]
+            pictures = [
+                (short_name(row) if seed == min(seeds) else f"{short_name(row)}, seed {seed}", picture)
+                for row, seed, picture in read
+                if picture is not None
             ]
-            if lines:
-                made[stem((*title, f"s{min(seeds)}"), members[0], rows)] = _sheet(lines, shared)
+            if pictures:
+                made[stem((*title, f"s{min(seeds)}"), members[0], rows)] = _drawn(pictures, sheet)
     return made
+
+
+def line_height(resolution: int) -> int:
+    """Pixels of a line of images in a protocol's pictures."""
+    return resolution * max(1, -(-SHOWN // resolution))
 
 
 def caption(file: str) -> str:
     """What a sheet of this file name shows; empty for other pictures."""
-    return CAPTIONS.get(file.partition("-")[0], "")
+    name = file.partition("-")[0]
+    return SHEETS[name].caption if name in SHEETS else ""
 
 
 def _groups(name: str, rows: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
@@ -61,10 +105,18 @@ def _groups(name: str, rows: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], l
     titled = [((name, *found[0].setting), found) for found in methods.values()]
     titled += [((name, found[0].method, *found[0].setting), found) for found in families(rows)]
     for title, found in titled:
-        yield title, [*found, *(row for row in rows if row.role == "oracle" and row.table == found[0].table)]
+        yield title, [*found, *_oracles(found[0], rows)]
 
 
-def _read(path: Path | None, shared: int) -> NDArray[np.uint8] | None:
+def _oracles(row: Row, rows: Sequence[Row]) -> list[Row]:
+    """Oracles beside this row: references of its data and trained ones of its budget."""
+    beside = [other for other in rows if other.role == "oracle" and not other.changes and other.table == row.table]
+    return [other for other in beside if not other.trained or contest(other) == contest(row)]
+
+
+def _read(result: StoredResult, sheet: Sheet) -> Picture | None:
+    """The lines of a picture from above that a sheet shows; None for a picture that is not there or has too few."""
+    path = result.pictures.get(sheet.picture)
     if path is None:
         return None
     try:
@@ -72,17 +124,26 @@ def _read(path: Path | None, shared: int) -> NDArray[np.uint8] | None:
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError):
         return None
-    return pixels if len(pixels) % (shared + 1) == 0 else None
+    height = line_height(result.cell.data.resolution)
+    if len(pixels) % height:
+        return None
+    lines = pixels.reshape(-1, height, *pixels.shape[1:])
+    top = len(sheet.shared)
+    first = top + sheet.skipped
+    own = lines[first : first + len(sheet.own)]
+    return (lines[:top], own) if len(own) == len(sheet.own) else None
 
 
-def _sheet(lines: Sequence[Line], shared: Sequence[str]) -> bytes:
-    first = lines[0][1]
-    height = len(first) // (len(shared) + 1)
-    top = first[: height * len(shared)]
-    alike = [(label, pixels) for label, pixels in lines if np.array_equal(pixels[: len(top)], top)]
-    labels = [*shared, *(label for label, _ in alike)]
+def _drawn(pictures: Sequence[tuple[str, Picture]], sheet: Sheet) -> bytes:
+    top = pictures[0][1][0]
+    lines: list[Line] = list(zip(sheet.shared, top, strict=True))
+    for label, (shared, own) in pictures:
+        if np.array_equal(shared, top):
+            names = [f"{label}: {name}" if name else label for name in sheet.own]
+            lines += zip(names, own, strict=True)
+    labels, height = [label for label, _ in lines], len(lines[0][1])
     margin = MARGIN + round(CHARACTER * max(map(len, labels)))
-    picture = np.concatenate([top, *(pixels[len(top) :] for _, pixels in alike)])
+    picture = np.concatenate([pixels for _, pixels in lines])
     down, across = len(picture), picture.shape[1] + margin
     figure = figures.new(across / figures.DPI, down / figures.DPI, layout=None)
     figure.figimage(picture, xo=margin, yo=0, origin="upper")
