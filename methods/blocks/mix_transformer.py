@@ -7,6 +7,8 @@ images of any size and shape fit.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -131,3 +133,35 @@ def draw_transformer(module: nn.Module, generator: Generator) -> None:
             continue
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+
+
+_PLACES = (
+    (r"patch_embed(\d)\.proj", "embeds.{}"),
+    (r"patch_embed(\d)\.norm", "embed_norms.{}"),
+    (r"norm(\d)", "norms.{}"),
+    (r"block(\d)", "stages.{}"),
+)
+_LAYERS = {
+    "attn.q": "attention.query",
+    "attn.kv": "attention.key_value",
+    "attn.proj": "attention.out",
+    "attn.sr": "attention.reduce",
+    "attn.norm": "attention.reduced_norm",
+    "mlp.fc1": "enter",
+    "mlp.dwconv.dwconv": "depthwise",
+    "mlp.fc2": "leave",
+}
+
+
+def transformer_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A published state dict of a MiT under the names of ``MixTransformer``, whose stages count from 0."""
+    named = {}
+    for key, value in state.items():
+        for pattern, place in _PLACES:
+            match = re.match(pattern + r"\.", key)
+            if match:
+                rest = key[match.end() :]
+                for old, new in _LAYERS.items():
+                    rest = rest.replace(f".{old}.", f".{new}.")
+                named[f"{place.format(int(match[1]) - 1)}.{rest}"] = value
+    return named

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from harness.backbones.published import MEAN, STD
 from harness.types import ConfigError
 
 Norm = Literal["group", "batch"]
@@ -29,6 +30,23 @@ class SegmentationOutput:
     features: Tensor
     representation: Tensor | None = None
     auxiliary: Tensor | None = None
+
+
+class Standardise(nn.Module):
+    """From [-1,1] to standardised ImageNet colours, channels-last."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        scale = torch.tensor([0.5 / s for s in STD]).view(3, 1, 1)
+        shift = torch.tensor([(0.5 - m) / s for m, s in zip(MEAN, STD, strict=True)]).view(3, 1, 1)
+        self.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images * self.scale + self.shift).contiguous(memory_format=torch.channels_last)
 
 
 def norm_layer(kind: Norm, channels: int) -> nn.Module:
