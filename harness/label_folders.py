@@ -33,9 +33,9 @@ def find_pairs(preds: Path, target: Path, ids: str = "labelTrainIds") -> tuple[d
             remedy=f"Expected {missing[0]}.png below pred=, or a file of the same Cityscapes name.",
         )
     extra = sorted(set(named[0]) - set(named[1]))
-    notes = [f"{len(extra)} predictions belong to no label image and are left out, the first is {extra[0]}"] * bool(
-        extra
-    )
+    notes = []
+    if extra:
+        notes.append(f"{len(extra)} predictions belong to no label image and are left out, the first is {extra[0]}")
     return {name: (named[0][name], named[1][name]) for name in sorted(named[1])}, notes
 
 

@@ -220,9 +220,11 @@ def _names(given: str | None, count: int) -> tuple[str, ...]:
 
 # ------------------------------------------------------------------------------------------------------- output
 def _rows(scores: SegmentationScores) -> list[tuple[str, int, int, float, float]]:
-    """Name, pixels of truth, pixels predicted, IoU (of all truth) and accuracy of every class."""
-    matrix = scores.matrix
+    """Name, pixels of truth, pixels predicted, IoU and accuracy of every class; IoUs are those that the mean is of."""
+    matrix, how = scores.matrix, scores.how
     iou, acc = segmentation.iou_per_class(matrix), segmentation.class_accuracy(matrix)
+    if how.subset:
+        iou[list(how.subset)] = segmentation.iou_per_class(matrix, classes=how.subset, missing=how.missing)
     return [
         (name, int(matrix[k].sum()), int(matrix[:, k].sum()), float(iou[k]), float(acc[k]))
         for k, name in enumerate(scores.how.names)
