@@ -34,7 +34,7 @@ class ClassQueues:
     def push(self, keys: Tensor, member: Tensor) -> None:
         """Append ``keys`` [P,D] to the queues that ``member`` bool [C,P] names, in the order of their rows.
 
-        Of more keys than a queue can hold the last ones stay. Synchronises with the device once, for the number of keys.
+        Of more keys than a queue can hold the last ones stay. Synchronises with the device once, to learn their number.
         """
         order = member.cumsum(1)
         total = order[:, -1:]

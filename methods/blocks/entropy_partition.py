@@ -49,8 +49,9 @@ def uncertainty(probabilities: Tensor, criterion: Criterion) -> Tensor:
 def partition(scores: Tensor, valid: Tensor, alpha: float, criterion: Criterion = "entropy") -> Partition:
     """Divide the ``valid`` pixels (bool [N,H,W]) by their ``scores`` [N,H,W], higher where less certain.
 
-    gamma_t is the linearly interpolated quantile at level 1 - ``alpha`` over all valid pixels of the batch, found on the
-    scores' device. Criterion ``none`` calls every valid pixel reliable. Without a valid pixel both masks are empty.
+    gamma_t is the linearly interpolated quantile at level 1 - ``alpha`` over all valid pixels of the batch, found
+    without leaving the device. Criterion ``none`` calls every valid pixel reliable. Without a valid pixel both masks
+    are empty.
     """
     if criterion == "none":
         threshold = torch.full((), torch.inf, device=scores.device)

@@ -51,7 +51,7 @@ def members(labels: Tensor, classes: int) -> Tensor:
 
 
 def among_top(probabilities: Tensor, top: int) -> Tensor:
-    """Mask of the ``top`` likeliest classes of every pixel, for probabilities [C,P]; exactly ``top`` of them on ties."""
+    """Mask of the ``top`` likeliest classes of every pixel of probabilities [C,P]; exactly so many on ties."""
     if top >= len(probabilities):
         return torch.ones_like(probabilities, dtype=torch.bool)
     mask = torch.zeros_like(probabilities, dtype=torch.bool)
@@ -73,8 +73,9 @@ def confident_members(batch: ContrastBatch) -> Tensor:
 def negative_candidates(batch: ContrastBatch, low: int, high: int) -> Tensor:
     """Mask [C,P] of the pixels that enter queue c.
 
-    With O(c) the rank of class c in the teacher's probabilities, 0 the likeliest: a labelled pixel of another class with
-    O(c) < ``low`` (a hard negative), an unlabelled one of the source with ``low`` <= O(c) < ``high`` (c is unlikely).
+    With O(c) the rank of class c in the teacher's probabilities, 0 the likeliest: a labelled pixel of another class
+    with O(c) < ``low`` (a hard negative), an unlabelled one of the source with ``low`` <= O(c) < ``high`` (c is
+    unlikely).
     A labelled pixel whose label is 255 is no negative of any class.
     """
     probabilities, labels = by_class(batch.probabilities), batch.labels.flatten()

@@ -16,8 +16,8 @@ from methods.blocks.options import parse_options
 from methods.blocks.pixel_contrast import ContrastBatch
 from methods.blocks.pixel_losses import IGNORE, mean_over_valid, reliable_ratio
 from methods.blocks.segmentation_networks import SegmentationOutput
-from methods.blocks.self_training import Mixed, SelfTraining, rows
 from methods.blocks.segmenter import CHUNK
+from methods.blocks.self_training import Mixed, SelfTraining, rows
 from methods.u2pl.contrast import ContrastOptions, UnreliableContrast
 from methods.u2pl.options import FIXED, Options
 
@@ -53,7 +53,7 @@ class U2PL(SelfTraining):
 
     # ------------------------------------------------------------------------------------------------ training
     def move_teacher(self, step: int) -> None:
-        """One update with momentum min(1 - 1/(t+1), mu), t from 0 at the first step with pseudo-labels: t = 0 copies."""
+        """One update of momentum min(1 - 1/(t+1), mu), t from 0 at the first step with pseudo-labels: t = 0 copies."""
         if self.teacher is not None and step <= self.last_copy:
             self.teacher.copy()
         else:

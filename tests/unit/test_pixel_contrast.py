@@ -83,7 +83,7 @@ def rank_of(p: list[float], c: int) -> int:
 
 
 def pixels_of(batch: ContrastBatch) -> list[tuple[int, int, int]]:
-    return list(np.ndindex(*batch.labels.shape))  # type: ignore[arg-type]
+    return list(np.ndindex(*batch.labels.shape))
 
 
 def anchors_by_loop(batch: ContrastBatch, c: int, threshold: float) -> list[int]:
