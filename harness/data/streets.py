@@ -36,8 +36,8 @@ BORDER = 0.12  # share of the pixels on a border between classes that are to be 
 ENOUGH = 12  # pixels of a class, of 48 x 96, that count as showing it
 FIRST = 4  # images at the head of the training list of setting ssl that show every class
 FACTORS = (
-    shape("half_road", 3.2, 5.2),
-    shape("people", 4, 9),
+    shape("half_road", 2.8, 4.2),
+    shape("people", 3, 6),
     shape("cars", 1, 5),
     Factor("camera_x", "articulation", -1.2, 1.2),
     Factor("camera_height", "articulation", 1.35, 1.75),
@@ -191,7 +191,7 @@ def _add_cars(pieces: Pieces, street: Street, place: Address, layout_shift: floa
     for _ in range(int(generator.integers(1, 6)) + round(3 * layout_shift)):
         side, parked = (-1, 1)[int(generator.integers(2))], generator.random() < 0.5
         x = side * (street.half_road - 1.1 if parked else street.half_road * 0.45)
-        z, turn, number = -float(generator.uniform(5.2, 24)), generator.normal(0, 0.04), int(generator.integers(BANK))
+        z, turn, number = -float(generator.uniform(5.4, 17)), generator.normal(0, 0.04), int(generator.integers(BANK))
         if any(abs(z - other_z) < 5.4 and abs(x - other_x) < 2.1 for other_x, other_z in placed):
             continue
         placed.append((x, z))
@@ -203,9 +203,9 @@ def _add_cars(pieces: Pieces, street: Street, place: Address, layout_shift: floa
 def _add_people(pieces: Pieces, street: Street, place: Address, cars: list[tuple[float, float]]) -> int:
     """People on the pavements and some on the road, not inside cars; returns how many."""
     generator, count = stream(place, "people"), 0
-    for _ in range(int(generator.integers(4, 10))):
-        walking, side = generator.random() < 0.72, (-1, 1)[int(generator.integers(2))]
-        along, ahead = float(generator.random()), -float(generator.uniform(4.2, 11.5))
+    for _ in range(int(generator.integers(3, 7))):
+        walking, side = generator.random() < 0.65, (-1, 1)[int(generator.integers(2))]
+        along, ahead = float(generator.random()), -float(generator.uniform(3.7, 7.8))
         x = side * (street.half_road + 0.3 + along * (2 * street.half_pavement - 0.6))
         if not walking:
             x = (2 * along - 1) * street.half_road

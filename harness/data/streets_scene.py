@@ -30,7 +30,7 @@ class Street:
 
 def add_street(pieces: Pieces, generator: np.random.Generator, taller: float) -> Street:
     """Draw and place everything that does not move; ``taller`` in [0, 1] raises the houses (layout shift)."""
-    street = Street(float(generator.uniform(3.2, 5.2)), float(generator.uniform(1.2, 2.1)))
+    street = Street(float(generator.uniform(2.8, 4.2)), float(generator.uniform(1.2, 2.1)))
     _ground(pieces, street, generator)
     for side in (-1, 1):
         _houses(pieces, street, side, generator, taller)
@@ -66,7 +66,7 @@ def _ground(pieces: Pieces, street: Street, generator: np.random.Generator) -> N
         pieces.add("box", BUILDING, _facade(generator), [0, height / 2, FAR - 4], [34, height / 2, 4])
     grove = 0.45 <= end < 0.65  # otherwise hills, which a house may hide
     for x in generator.uniform(-1, 1, 5) * (14 if grove else 110):
-        size = generator.uniform(4, 7, 3) if grove else generator.uniform((18, 3, 8), (40, 8, 12))
+        size = generator.uniform(4, 7, 3) if grove else generator.uniform((18, 10, 8), (40, 20, 12))
         pieces.add("blob", VEGETATION, leaves(generator, (0.25, 0.4)), [x, 0, far - 4], size)
 
 
@@ -117,8 +117,8 @@ def _park(
 
 
 def _trees(pieces: Pieces, street: Street, side: int, generator: np.random.Generator) -> None:
-    for _ in range(int(generator.integers(0, 5))):
-        x, z = side * (street.half_road + generator.uniform(0.6, 1.2)), -float(generator.uniform(5, 42))
+    for _ in range(int(generator.integers(0, 4))):
+        x, z = side * (street.half_road + generator.uniform(0.6, 1.2)), -float(generator.uniform(5, 26))
         _tree(pieces, x, z, float(generator.uniform(1.9, 2.9)), 1.0, generator)
 
 
@@ -128,34 +128,34 @@ def _tree(pieces: Pieces, x: float, z: float, trunk: float, size: float, generat
     crown = leaves(generator)
     for _ in range(4):
         centre = [x, trunk, z] + generator.normal(0, 0.42, 3) * size + [0, 0.75 * size, 0]
-        pieces.add("blob", VEGETATION, crown, centre, generator.uniform((0.7, 0.6, 0.7), (1.25, 1.05, 1.2)) * size)
+        pieces.add("blob", VEGETATION, crown, centre, generator.uniform((0.8, 0.7, 0.8), (1.3, 1.1, 1.25)) * size)
 
 
 def _signs(pieces: Pieces, street: Street, side: int, generator: np.random.Generator) -> None:
-    for _ in range(int(generator.integers(1, 4))):
-        x, z = side * (street.half_road + generator.uniform(0.25, 0.6)), -float(generator.uniform(4.5, 16))
-        height = float(generator.uniform(2.0, 3.1))
+    for _ in range(int(generator.integers(1, 3))):
+        x, z = side * (street.half_road + generator.uniform(0.25, 0.6)), -float(generator.uniform(4.2, 10.5))
+        height = float(generator.uniform(1.9, 2.7))
         grey = Material("flat", hsv(0, 0, generator.uniform(0.35, 0.6)))
-        pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.08)
+        pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.12)
         _plate(pieces, x, height, z, side, generator)
-    if generator.random() < 0.4:
-        x, z = side * (street.half_road + 0.4), -float(generator.uniform(7, 20))
-        height = float(generator.uniform(4.5, 6))
+    if generator.random() < 0.3:
+        x, z = side * (street.half_road + 0.4), -float(generator.uniform(6, 12))
+        height = float(generator.uniform(3.6, 4.8))
         iron = Material("flat", hsv(0.6, 0.1, generator.uniform(0.2, 0.5)))
-        pieces.post(SIGN, iron, [x, 0, z], [x, height, z], 0.1)
-        pieces.post(SIGN, iron, [x, height, z], [x - side * 1.5, height + 0.25, z], 0.06)
-        pieces.add("box", SIGN, iron, [x - side * 1.6, height + 0.22, z], [0.35, 0.07, 0.14])
+        pieces.post(SIGN, iron, [x, 0, z], [x, height, z], 0.14)
+        pieces.post(SIGN, iron, [x, height, z], [x - side * 1.3, height + 0.25, z], 0.1)
+        pieces.add("box", SIGN, iron, [x - side * 1.4, height + 0.2, z], [0.45, 0.12, 0.2])
 
 
 def _plate(pieces: Pieces, x: float, height: float, z: float, side: int, generator: np.random.Generator) -> None:
     """A round, triangular or square plate, or a traffic light beside its pole."""
-    kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.34, 0.5))
+    kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.42, 0.65))
     turn, y = rotation_y(generator.normal(0, 0.15)), height + 0.3
     hue = float(generator.choice([0.0, 0.13] if kind == 1 else [0.0, 0.6, 0.6, 0.13]))
     if kind == 3:
         value, lamp = 0.12 + 0.25 * generator.random(), float(generator.integers(3))
         dark = Material("lamps", hsv(0.15, 0.7, value), numbers=(lamp,))
-        pieces.add("box", SIGN, dark, [x - side * 0.32, height, z], turn @ np.diag([0.2, 0.5, 0.15]))
+        pieces.add("box", SIGN, dark, [x - side * 0.42, height, z], turn @ np.diag([0.27, 0.62, 0.2]))
     elif kind == 2:
         plate = Material("sign", hsv(hue, 0.85, 0.8), numbers=(mark, 1.0))
         pieces.add("box", SIGN, plate, [x, y, z + 0.1], turn @ np.diag([radius * 0.9, radius * 0.75, 0.03]))
