@@ -14,7 +14,7 @@ from harness.atomic import write_bytes
 from harness.cards import Suite
 from harness.store import Store
 from harness.tables import archive, stats
-from harness.tables.claim_files import Claim, read_claims
+from harness.tables.claim_files import JUDGED_TIERS, Claim, read_claims
 from harness.tables.claims import Comparison, Verdict, judge
 from harness.tables.columns import style
 from harness.tables.leaderboard import is_stale
@@ -36,18 +36,23 @@ def write(
     """Judge the claims of a suite and write claims.csv and claims.md to ``out``/<tier>/<suite>/; verdicts by tier.
 
     Reads the store and, where ``kept`` is given, the archives below that folder. Without any result the ledger of the
-    suite's own tier says that nothing was tested. Raises ConfigError for claims and StoreError for files.
+    suite's own tier says that nothing was tested. Claims about other tiers are left out. Raises ConfigError for claims
+    and StoreError for files.
     """
     claims, about = read_claims(suite)
     known = archive.merged(store.results(), kept, suite.name) if kept else store.results()
     results = [result for result in known if result.cell.suite == suite.name]
     tiers: list[str] = [tier] if tier else sorted({result.cell.tier for result in results}) or [suite.tier]
-    judged = {name: judge(claims, results, name, is_stale) for name in tiers}
+    judged = {name: judge(_about(claims, name), results, name, is_stale) for name in tiers}
     for name, verdicts in judged.items():
         folder = out / name / suite.name
         write_bytes(folder / "claims.csv", table(verdicts))
         write_bytes(folder / "claims.md", page(verdicts, about).encode())
     return judged
+
+
+def _about(claims: Sequence[Claim], tier: str) -> list[Claim]:
+    return [claim for claim in claims if tier in claim.tiers or claim.tiers == JUDGED_TIERS]
 
 
 def console_rows(verdicts: Sequence[Verdict]) -> list[list[str]]:

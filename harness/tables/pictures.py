@@ -12,11 +12,13 @@ from PIL import Image, UnidentifiedImageError
 from harness.atomic import write_bytes
 from harness.store import StoredResult
 from harness.tables.rows import Row, group_of
-from harness.tables.sheets import SHARED, line_height, sheets
+from harness.tables.sheets import SHARED, sheets
 from harness.tables.text import file_name
 
 STRIPS = ("turntable", "samples")
 """Pictures whose first line is shown for every seed: good and bad seeds alike, since no seed is chosen."""
+
+SHOWN = 64
 
 
 def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -42,7 +44,7 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
             if content is not None:
                 made[file_name(*row, f"s{first.seed}", name)] = content
         distinct = {member.cell.seed: member for member in members}
-        side = line_height(first.data.resolution)
+        side = _line_height(first.data.resolution)
         for name in STRIPS:
             strip = _strip([member.pictures[name] for member in distinct.values() if name in member.pictures], side)
             if strip is not None:
@@ -60,6 +62,11 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
+
+
+def _line_height(resolution: int) -> int:
+    """Protocols enlarge small images by a whole factor to at least 64 pixels."""
+    return resolution * max(1, -(-SHOWN // resolution))
 
 
 def _strip(paths: Sequence[Path], side: int) -> bytes | None:

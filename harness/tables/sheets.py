@@ -15,7 +15,7 @@ from harness.tables.rows import Row
 from harness.tables.sections import contest, families, short_name, stem
 
 SHOWN = 64
-"""Protocols enlarge small images by a whole factor to at least so many pixels."""
+"""Lower lines are enlarged by a whole factor to at least so many pixels."""
 MARGIN, CHARACTER = 12, 6.5
 """Pixels beside a label, and of its every character."""
 
@@ -27,9 +27,11 @@ Picture = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 @dataclass(frozen=True)
 class Sheet:
     """A sheet made of one ``picture`` of every row: its first lines are ``shared`` by all rows, below them each row has
-    its own, of which ``own`` are shown, the first after skipping ``skipped``."""
+    its own, of which ``own`` are shown, the first after skipping ``skipped``. ``lines`` are the numbers of lines that
+    such pictures can have, the largest first."""
 
     picture: str
+    lines: tuple[int, ...]
     shared: tuple[str, ...]
     own: tuple[str, ...]
     caption: str
@@ -39,6 +41,7 @@ class Sheet:
 SHEETS = {
     "overlays": Sheet(
         "overlays",
+        (3,),
         ("picture", "truth"),
         ("",),
         "Heat maps of the first seed over the same test images for every row, chosen before any run; colours are "
@@ -46,6 +49,7 @@ SHEETS = {
     ),
     "predictions": Sheet(
         "predictions",
+        (5, 3),
         ("image", "truth"),
         ("",),
         "Classes that the first seed of every row predicts for the same test images, chosen before any run; black is "
@@ -53,6 +57,7 @@ SHEETS = {
     ),
     "pseudo_labels": Sheet(
         "predictions",
+        (5,),
         ("image", "truth"),
         ("pseudo-label", "confidence"),
         "Pseudo-labels of the first seed at the end of the training on the same test images, and how sure the "
@@ -86,11 +91,6 @@ def sheets(rows: Sequence[Row], firsts: Mapping[tuple[object, ...], StoredResult
     return made
 
 
-def line_height(resolution: int) -> int:
-    """Pixels of a line of images in a protocol's pictures."""
-    return resolution * max(1, -(-SHOWN // resolution))
-
-
 def caption(file: str) -> str:
     """What a sheet of this file name shows; empty for other pictures."""
     name = file.partition("-")[0]
@@ -115,7 +115,7 @@ def _oracles(row: Row, rows: Sequence[Row]) -> list[Row]:
 
 
 def _read(result: StoredResult, sheet: Sheet) -> Picture | None:
-    """The lines of a picture from above that a sheet shows; None for a picture that is not there or has too few."""
+    """The lines of a row's picture that a sheet shows; None for a picture that is not there or has other lines."""
     path = result.pictures.get(sheet.picture)
     if path is None:
         return None
@@ -124,14 +124,16 @@ def _read(result: StoredResult, sheet: Sheet) -> Picture | None:
             pixels = np.asarray(picture.convert("RGB"))
     except (OSError, UnidentifiedImageError):
         return None
-    height = line_height(result.cell.data.resolution)
-    if len(pixels) % height:
+    resolution = result.cell.data.resolution  # a line is a whole number of times as high
+    count = next((count for count in sheet.lines if len(pixels) % (count * resolution) == 0), 0)
+    if not count:
         return None
-    lines = pixels.reshape(-1, height, *pixels.shape[1:])
+    height = len(pixels) // count
+    factor = -(-SHOWN // height)
+    lines = pixels.reshape(count, height, *pixels.shape[1:]).repeat(factor, axis=1).repeat(factor, axis=2)
     top = len(sheet.shared)
     first = top + sheet.skipped
-    own = lines[first : first + len(sheet.own)]
-    return (lines[:top], own) if len(own) == len(sheet.own) else None
+    return lines[:top], lines[first : first + len(sheet.own)]
 
 
 def _drawn(pictures: Sequence[tuple[str, Picture]], sheet: Sheet) -> bytes:
