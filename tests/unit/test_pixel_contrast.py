@@ -73,7 +73,7 @@ def fix_draws(contrast: UnreliableContrast, seed: int, order: Tensor | None = No
     for count in (contrast.options.anchors, contrast.options.anchors * contrast.options.keys_per_anchor):
         rows = torch.rand(contrast.classes, count, generator=torch.Generator().manual_seed(seed + count))
         draws[count] = rows if order is None else rows[order]
-    contrast._uniform = draws.__getitem__  # type: ignore[method-assign]
+    contrast._uniform = draws.__getitem__  # type: ignore[method-assign, assignment]
     return draws
 
 
