@@ -54,6 +54,7 @@ def weaken(
     images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if labels is not None:
         # Labels are raised by one, so that the zeros of the padding can be told from class 0.
-        moved = F.grid_sample(labels[:, None].float() + 1, grid, mode="nearest", padding_mode="zeros")[:, 0].long()
+        raised = labels[:, None].float() + 1
+        moved = F.grid_sample(raised, grid, mode="nearest", padding_mode="zeros", align_corners=False)[:, 0].long()
         labels = torch.where(moved == 0, IGNORE, moved - 1)
     return images, labels
