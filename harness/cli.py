@@ -164,12 +164,14 @@ def _list(argv: list[str]) -> int:
 def _data(argv: list[str]) -> int:
     parser = _parser(
         "data",
-        "Build, verify or preview the samples of a suite, or export them to folders; the keys are those of 'run'.",
-        words="build|verify|preview|export key=value",
+        "Build, verify, preview or export the samples of a suite, or check by finished trainings that they are neither "
+        "too easy nor too hard (calibrate); the keys are those of 'run'.",
+        words="build|verify|preview|export|calibrate key=value",
         example=f"  {PROGRAM} data build suite=3d_aware workers=2\n"
         f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png\n"
         f"  {PROGRAM} data export suite=anomaly out=DIR   train and test as folders of images in MVTec-AD's layout\n"
-        f"  {PROGRAM} data export suite=segmentation setting=ssl out=DIR   all splits in Cityscapes' layout",
+        f"  {PROGRAM} data export suite=segmentation setting=ssl out=DIR   all splits in Cityscapes' layout\n"
+        f"  {PROGRAM} data calibrate suite=segmentation   calibration.json from finished cells",
     )
     parser.add_argument("--full", action="store_true", help="verify: also render anew and compare")
     arguments = parser.parse_intermixed_args(argv)
@@ -242,7 +244,7 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "leaderboard": ("write and show the tables of everything finished", _leaderboard),
     "claims": ("judge the papers' claims from everything finished", _claims),
     "list": ("methods, suites and protocols", _list),
-    "data": ("build, verify, preview or export the samples of a suite", _data),
+    "data": ("build, verify, preview, export or calibrate the samples of a suite", _data),
     "check": ("conformance tests for a method folder of your own", _check),
     "score": ("score samples, anomaly maps or label maps you already have", _score),
     "replay": ("repeat the failing step of a failed cell", _replay),

@@ -77,12 +77,13 @@ def listing(words: Sequence[str]) -> int:
 
 
 def data(words: Sequence[str], full: bool = False) -> int:
-    """Build, verify, preview or export the data set that ``run`` would use with the same words."""
+    """Build, verify, preview, export or calibrate the data set that ``run`` would use with the same words."""
     actions: dict[str, Callable[[RunConfig, Path | None, bool], int]] = {
         "build": _build,
         "verify": _verify,
         "preview": _preview,
         "export": _export,
+        "calibrate": _calibrate,
     }
     if not words or words[0] not in actions:
         raise unknown("action", words[0] if words else "", actions, "data")
@@ -214,6 +215,28 @@ def _preview(made: RunConfig, out: Path | None, full: bool) -> int:
 
     path = out or Path(f"{made.data.name.replace('/', '_')}_{made.tier}.png")
     write_sheet(made.data, path)
+    print(path)
+    return 0
+
+
+def _calibrate(made: RunConfig, out: Path | None, full: bool) -> int:
+    from harness.store import Store
+    from harness.tables import calibration
+
+    ours = [result for result in Store(made.store).results() if result.cell.suite == made.suite.name]
+    found = [one for one in calibration.calibrations(ours, made.data.family) if one.tier == made.tier]
+    if not found:
+        raise ConfigError(
+            f"no finished cell of {calibration.SOURCE_ONLY} on {made.data.family} at tier {made.tier}",
+            where=str(made.store),
+            remedy=f"Run it first: python -m harness run suite={made.suite.name} budget=claims seeds=5 "
+            f"methods=[{','.join(calibration.METHODS)}]",
+        )
+    path = out or made.out / made.tier / made.suite.name / calibration.NAME
+    calibration.write(found, path)
+    for one in found:
+        print(f"{one.family} v{one.version}, {one.tier}, {one.budget} ({one.images} images), recipe {one.data[:16]}")
+        print(columns(calibration.HEADER, calibration.console_rows(one)))
     print(path)
     return 0
 
