@@ -16,7 +16,7 @@ from harness.metrics.errors import EmptyInput, MetricError, OutOfRange, ShapeMis
 
 TRUTHS, PREDICTIONS, LANES = 256, 32, 4
 LANE_BITS = torch.tensor([lane * TRUTHS * PREDICTIONS for lane in range(LANES)], dtype=torch.int16).view(torch.int64)
-BLOCK, WIDE_BLOCK = 1 << 20, 1 << 24
+BLOCK, WIDE_BLOCK = 1 << 20, 1 << 22
 WIDER = {torch.bool: torch.uint8, torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
 

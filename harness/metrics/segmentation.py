@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from harness.metrics.card import Invariance, MetricCard
-from harness.metrics.checks import Array
+from harness.metrics.checks import Array, as_tensor
 from harness.metrics.errors import EmptyInput, OutOfRange, ProtocolMismatch, ShapeMismatch
 from harness.metrics.label_counts import LabelOutOfRange, count_pairs
 from harness.metrics.segmentation_scores import (
@@ -132,22 +132,22 @@ class ConfusionMatrix:
     def update(self, preds: Array, target: Array) -> None:
         """Add maps of integers of one shape, [N,...] with ``per_image``. Raises what ``confusion_matrix`` raises."""
         if not self.per_image:
-            self.matrix += self._count(preds, target)
+            self.matrix += self._count(preds, target, "ConfusionMatrix")
             return
-        if preds.ndim < 2 or preds.shape != target.shape:
-            got = f"preds are {tuple(preds.shape)} and target {tuple(target.shape)}"
+        found, truth = (as_tensor(labels, "maps", metric="ConfusionMatrix") for labels in (preds, target))
+        if found.ndim < 2 or found.shape != truth.shape:
+            got = f"preds are {tuple(found.shape)} and target {tuple(truth.shape)}"
             raise ShapeMismatch(f"{got}, expected one shape [N, ...]", where="ConfusionMatrix")
-        if not len(preds):
+        if not len(found):
             raise EmptyInput("no images", where="ConfusionMatrix")
-        images = [self._count(*pair) for pair in zip(preds, target, strict=True)]
+        pairs = zip(found, truth, strict=True)
+        images = [self._count(*pair, f"ConfusionMatrix, image {i}") for i, pair in enumerate(pairs)]
         self._images += images
         self.matrix += np.sum(images, axis=0)
 
-    def _count(self, preds: Array, target: Array) -> np.ndarray:
+    def _count(self, preds: Array, target: Array, metric: str) -> np.ndarray:
         size = self.num_classes
-        return count_pairs(
-            preds, target, rows=size, columns=size, ignore_index=self.ignore_index, metric="ConfusionMatrix"
-        )
+        return count_pairs(preds, target, rows=size, columns=size, ignore_index=self.ignore_index, metric=metric)
 
     def merge(self, other: Self) -> Self:
         """Add what ``other`` has counted and return self; ProtocolMismatch for other classes, ignored label or kind."""
