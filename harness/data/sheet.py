@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from harness.data import defects, objects, streets_sheet
+from harness.data import defects, objects, segmentation_sheet, streets_sheet
 from harness.data.sources import open_source
 from harness.types import DataSpec
 
@@ -53,14 +53,16 @@ def depth_greys(depth: NDArray[np.float32]) -> Picture:
 def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | None = None) -> Picture:
     """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3].
 
-    A folder of images gives its first ``samples`` training images only; ``defects`` see ``defect_rows``, ``streets``
-    ``streets_sheet.street_rows``.
+    A folder of images gives its first ``samples`` training images only, or, with labels, what
+    ``segmentation_sheet.label_rows`` says; ``defects`` see ``defect_rows``, ``streets`` ``streets_sheet.street_rows``.
     """
     size = scale or max(1, 128 // spec.resolution)
     if spec.family == "defects":
         return defect_rows(spec, size)
     if spec.family == "streets":
         return tiled(streets_sheet.street_rows(spec), streets_sheet.COLUMNS, size)
+    if spec.family == "folder" and "setting" in spec.options:
+        return tiled(segmentation_sheet.label_rows(spec), segmentation_sheet.COLUMNS, size)
     if spec.family == "folder":
         rows_found = open_source(spec).produce("train", 0, min(samples, spec.splits["train"]))
         return tiled(list(rows_found["image"]), _COLUMNS, size)

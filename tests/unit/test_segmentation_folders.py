@@ -12,6 +12,8 @@ from PIL import Image
 
 from harness.data import catalogue
 from harness.data.cache import open_dataset
+from harness.data.segmentation_sheet import label_rows
+from harness.data.sheet import write_sheet
 from harness.data.views import Dataset, Split
 from harness.types import ConfigError, DataError
 from tests import cityscapes_tree as trees
@@ -260,6 +262,19 @@ def test_images_without_a_pixel_that_counts_are_said(tmp_path: Path) -> None:
 def test_counts_are_noted_beside_the_official_ones(tmp_path: Path) -> None:
     notes = opened("cityscapes", trees.cityscapes(tmp_path / "tree")).split("test").index["notes"]
     assert notes == ["Cityscapes train: 9 images and not 2,975", "Cityscapes val: 3 images and not 500"]
+
+
+def test_the_contact_sheet_shows_images_above_labels(tmp_path: Path) -> None:
+    spec = catalogue.spec("folder/voc", root=trees.voc(tmp_path / "tree"), resolution=32, labelled=1)
+    shown = label_rows(spec)
+    assert len(shown) == 2 * 6 * 4
+    truth = open_dataset(spec, tmp_path / "cache").split("test")
+    assert np.array_equal(shown[36], truth.array("image")[0])
+    assert (shown[42][truth.array("label")[0] == 255] == (224, 224, 192)).all()
+    assert (shown[42][truth.array("label")[0] == 1] == (128, 0, 0)).all()
+    write_sheet(spec, tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.size == (6 * (4 * 32 + 2) + 2, 8 * (4 * 32 + 2) + 2 + 14)
 
 
 def drop(*parts: str) -> Callable[[Path], None]:
