@@ -22,10 +22,11 @@ class DeepLabV2(nn.Module):
         self.align_corners = align_corners
         self.standardise = Standardise()
         self.encoder = encoder
-        self.classifiers = nn.ModuleList(nn.Conv2d(WIDTH, classes, 3, 1, rate, rate) for rate in rates)
-        for layer in self.classifiers:
+        classifiers = [nn.Conv2d(WIDTH, classes, 3, 1, rate, rate) for rate in rates]
+        self.classifiers = nn.ModuleList(classifiers)
+        for layer in classifiers:
             nn.init.normal_(layer.weight, 0.0, 0.01, generator=generator)
-            nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.get_parameter("bias"))
 
     def forward(self, images: Tensor, generator: Generator | None = None) -> SegmentationOutput:
         """Images [B,3,H,W] in [-1,1] -> logits [B,C,H/8,W/8], features [B,2048,H/8,W/8]; there is no dropout."""

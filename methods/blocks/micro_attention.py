@@ -32,7 +32,7 @@ class AttentionStage(nn.Module):
 
 def micro_attention(
     classes: int, width: int, norm: Norm, representation: int, dropout: float, generator: Generator
-) -> nn.Module:
+) -> MicroNetwork:
     """The network with two transformer blocks as its deepest stage; the convolutions outside them start as those of
     ``micro_conv``, the blocks as SegFormer's."""
     stage = AttentionStage(4 * width)

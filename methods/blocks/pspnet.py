@@ -33,11 +33,12 @@ class PspNet(nn.Module):
         self.pools = nn.ModuleList(conv_norm_relu(WIDTH, WIDTH // len(BINS), 1, "batch") for _ in BINS)
         self.fuse = conv_norm_relu(2 * WIDTH, MIDDLE, 3, "batch")
         self.classifier = nn.Conv2d(MIDDLE, classes, 1, bias=False)
-        self.doublings = nn.ModuleList(nn.Conv2d(classes, 4 * classes, 1) for _ in range(UPSAMPLINGS))
+        doublings = [nn.Conv2d(classes, 4 * classes, 1) for _ in range(UPSAMPLINGS)]
+        self.doublings = nn.ModuleList(doublings)
         for part in (self.pools, self.fuse, self.classifier, self.doublings):
             draw_default(part, generator)
-        nn.init.kaiming_uniform_(self.fuse[0].weight, nonlinearity="relu", generator=generator)
-        for layer in self.doublings:
+        nn.init.kaiming_uniform_(self.fuse.get_parameter("0.weight"), nonlinearity="relu", generator=generator)
+        for layer in doublings:
             kernel = torch.empty(classes, classes, 1, 1, device=layer.weight.device)
             nn.init.kaiming_normal_(kernel, nonlinearity="relu", generator=generator)
             with torch.no_grad():

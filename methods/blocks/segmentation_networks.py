@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Generator, nn
+from torch import Generator
 
 from harness.types import ConfigError, Context
 from methods.blocks.convolution import to_channels_last
@@ -16,6 +16,7 @@ from methods.blocks.deeplab_v3plus import DeepLabV3Plus
 from methods.blocks.dilated_resnet import SSL_STEM, V1C_STEM, dilated_resnet101, resnet_names
 from methods.blocks.micro_attention import micro_attention
 from methods.blocks.micro_conv import micro_conv
+from methods.blocks.micro_network import MicroNetwork
 from methods.blocks.mix_transformer import transformer_names
 from methods.blocks.pretrained_encoder import load_pretrained
 from methods.blocks.pspnet import PspNet
@@ -26,6 +27,9 @@ __all__ = ["NetworkName", "NetworkOptions", "SegmentationOutput", "build_network
 NetworkName = Literal[
     "micro_conv", "micro_attention", "deeplab_v2_red", "deeplab_v2", "deeplab_v3plus", "pspnet", "daformer"
 ]
+
+SegmentationNetwork = MicroNetwork | DeepLabV2 | DeepLabV3Plus | PspNet | DaFormer
+"""What ``build_network`` returns: modules with ``align_corners`` and ``head_parameters()``."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ _HAS = {
 _MICRO = ("micro_conv", "micro_attention")
 
 
-def build_network(options: NetworkOptions, classes: int, context: Context, generator: Generator) -> nn.Module:
+def build_network(options: NetworkOptions, classes: int, context: Context, generator: Generator) -> SegmentationNetwork:
     """The network on ``context.device``, channels-last, with initial weights from the CPU ``generator`` alone.
 
     Its ``forward(images [B,3,H,W] in [-1,1], generator=None)`` returns a ``SegmentationOutput``; in training mode
@@ -70,7 +74,8 @@ def build_network(options: NetworkOptions, classes: int, context: Context, gener
     if options.pretrained != "none":
         rename = transformer_names if options.network == "daformer" else resnet_names
         load_pretrained(network.get_submodule("encoder"), options.pretrained, rename)
-    return to_channels_last(network).to(context.device)
+    to_channels_last(network)
+    return network.to(context.device)
 
 
 def check_network(options: NetworkOptions) -> None:
@@ -93,7 +98,7 @@ def check_network(options: NetworkOptions) -> None:
         raise ConfigError(f"{o.network} has batch norm, not {o.norm} norm", where="norm", remedy="Set norm=batch.")
 
 
-def _build(o: NetworkOptions, classes: int, generator: Generator) -> nn.Module:
+def _build(o: NetworkOptions, classes: int, generator: Generator) -> SegmentationNetwork:
     match o.network:
         case "micro_conv":
             return micro_conv(classes, o.width, o.norm, o.representation, o.dropout, generator)
