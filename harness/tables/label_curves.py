@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.tables import figures
 from harness.tables.curve_lines import draw_line, legend, looks
@@ -53,9 +54,9 @@ def _figure(members: Sequence[Learning], ordinary: Learning | None) -> bytes:
     for one, look in zip(members, drawn, strict=True):
         draw_line(axes[0], one.steps, one.curves[CURVE], look)
         if ordinary is not None and one is not ordinary:
-            differences = _differences(one, ordinary)
-            if differences is not None:
-                draw_line(axes[1], one.steps, differences, look)
+            found = differences(one, ordinary)
+            if found is not None:
+                draw_line(axes[1], one.steps, found, look)
     figures.tidy(axes[0], "pseudo-labels: share right")
     if ordinary is not None:
         axes[1].axhline(0, color=REFERENCE, linewidth=1)
@@ -66,8 +67,8 @@ def _figure(members: Sequence[Learning], ordinary: Learning | None) -> bytes:
     return figures.png(figure)
 
 
-def _differences(one: Learning, other: Learning) -> np.ndarray | None:
-    """One minus the other [common seeds, T]; None where they share no seed or were measured at other steps."""
+def differences(one: Learning, other: Learning) -> NDArray[np.float64] | None:
+    """Accuracy of one minus the other's [S,T] of their common seeds; None without such seeds, or at other steps."""
     common = [seed for seed in one.seeds if seed in other.seeds]
     if not common or not np.array_equal(one.steps, other.steps):
         return None

@@ -16,7 +16,7 @@ from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.text import count
 
 PANELS = {
-    "miou": "mIoU, validation",
+    "miou": "mIoU on unlabelled images",
     "pl_acc": "pseudo-labels: share right",
     "pl_miou": "pseudo-labels: mIoU",
     "pl_kept_acc": "kept pseudo-labels: share right",

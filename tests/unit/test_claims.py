@@ -70,7 +70,7 @@ def verdict_of(claim: Claim, results: list[StoredResult], tier: str = "micro") -
 
 # ------------------------------------------------------------------------------------------------------- reading
 def test_every_committed_claim_can_be_read() -> None:
-    assert {"3d_aware", "anomaly"} <= set(claimed_suites())
+    assert {"3d_aware", "anomaly", "segmentation"} <= set(claimed_suites())
     for name in claimed_suites():
         claims, about = read_claims(registry.suite(name))
         assert about
@@ -88,6 +88,9 @@ def test_every_committed_claim_can_be_read() -> None:
         ({"control": "floor:nose"}, "Did you mean floor:noise"),
         ({"control": {"row": "hologan", "plus": "dcgan"}}, "unknown field 'plus'"),
         ({"control": {"row": "hologan"}}, "is no row, number or difference"),
+        ({"control": {"row": "hologan", "minus": 3}}, "is no row, number or difference"),
+        ({"control": {"row": "hologan", "metric": "pose_cor"}}, "Did you mean pose_corr"),
+        ({"control": {"row": "hologan", "data": "head"}}, "data: must map"),
         ({"control": "a b[c"}, "is no row label"),
         ({"control": []}, "the list is empty"),
         ({"control": True}, "is no row, number or difference"),
@@ -136,6 +139,29 @@ def test_the_digest_holds_everything_but_the_note(tmp_path: Path) -> None:
         assert changed.digest != claim.digest
     (spelt,) = read(tmp_path, {**ROTATION, "smallest_effect": 2e-1}, defaults={"budget": "claims"})
     assert spelt.digest == claim.digest
+
+
+def test_claims_keep_the_digests_of_their_stored_verdicts() -> None:
+    for name in ("3d_aware", "anomaly"):
+        stored = (registry.ROOT / "results" / "micro" / name / "claims.csv").read_text(encoding="utf-8")
+        claims, _ = read_claims(registry.suite(name))
+        lines = csv.DictReader(io.StringIO(stored))
+        assert {line["claim_digest"] for line in lines} == {claim.digest for claim in claims}
+
+
+def test_the_column_and_the_data_of_a_term_are_part_of_the_digest(tmp_path: Path) -> None:
+    terms: list[Any] = [
+        "dcgan",
+        {"row": "dcgan", "metric": "pose_slope"},
+        {"row": "dcgan", "data": {"name": "objects/car"}},
+    ]
+    claims = read(tmp_path, *({**ROTATION, "id": str(place), "control": term} for place, term in enumerate(terms)))
+    assert len({replace(claim, id="").digest for claim in claims}) == 3
+    assert [str(claim.controls[0]) for claim in claims] == [
+        "dcgan",
+        "pose_slope of dcgan",
+        "dcgan at name=objects/car",
+    ]
 
 
 def test_labels_have_one_spelling() -> None:
@@ -266,6 +292,34 @@ def test_a_difference_of_differences(tmp_path: Path) -> None:
     assert verdict_of(claim, results).verdict == "SUPPORTED"
 
 
+def test_columns_of_one_row_are_compared(tmp_path: Path) -> None:
+    (claim,) = read(tmp_path, {**ROTATION, "control": {"row": "hologan", "metric": "pose_slope"}})
+    both = [replace(r, metrics={**r.metrics, "pose_slope": 0.1 * r.cell.seed}) for r in seeds(HIGH)]
+    (compared,) = verdict_of(claim, both).comparisons
+    assert compared.differences == pytest.approx((0.9, 0.7, 0.75, 0.55, 0.5))
+    assert verdict_of(claim, seeds(HIGH)).comparisons[0].unpaired[0] == "hologan has no pose_slope"
+
+
+LARGE = replace(DATA, options={"width": 2})
+ACROSS = {**ROTATION, "control": {"row": "hologan", "data": {"width": 2}}, "data": {"width": 1}}
+
+
+def test_a_row_on_other_data_is_paired_where_nothing_but_the_stated_options_differs(tmp_path: Path) -> None:
+    (claim,) = read(tmp_path, ACROSS)
+    here = seeds(HIGH, data=replace(DATA, options={"width": 1}))
+    verdict = verdict_of(claim, [*here, *seeds(LOW, data=LARGE)])
+    assert (verdict.verdict, verdict.data) == ("SUPPORTED", "objects/head 32 px, width=1")
+    assert verdict.comparisons[0].differences == pytest.approx((0.8, 0.5, 0.75, 0.7, 0.5))
+    for other in (
+        seeds(LOW, data=replace(LARGE, options={"width": 2, "noise": 1})),
+        seeds(LOW, data=replace(LARGE, name="objects/car")),
+        seeds(LOW, data=LARGE, budget=Budget("claims", 9)),
+        seeds(LOW, data=LARGE, precision="bf16"),
+    ):
+        verdict = verdict_of(claim, [*here, *other])
+        assert (verdict.verdict, verdict.reason) == ("UNTESTED", "not run: hologan at width=2")
+
+
 def test_constants_and_references_stand_beside_every_seed(tmp_path: Path) -> None:
     (constant,) = read(tmp_path, {**ROTATION, "control": 0.5})
     (floor,) = read(tmp_path, {**ROTATION, "control": "floor:noise"})
@@ -359,6 +413,20 @@ def test_a_claim_supported_by_its_own_test_only_is_marked(tmp_path: Path) -> Non
     text, page = ledger_of(tmp_path, RESULTS, ROTATION)
     assert {line["passes_holm"] for line in csv.DictReader(io.StringIO(text))} == {"yes"}
     assert "## rotation: SUPPORTED\n" in page
+
+
+def test_claims_about_other_tiers_are_left_out(tmp_path: Path) -> None:
+    text, _ = ledger_of(tmp_path, RESULTS, ROTATION, {**ROTATION, "id": "large", "tier": "small"})
+    assert [line["claim"] for line in csv.DictReader(io.StringIO(text))] == ["rotation"]
+
+
+def test_the_console_shows_the_seeds_that_would_decide(tmp_path: Path) -> None:
+    (claim,) = read(tmp_path, ROTATION)
+    unsure = verdict_of(claim, [*seeds([0.9, 0.8, 0.95, 0.85, 0.1]), *seeds(LOW, overrides=NONE)])
+    lines = ledger.console_rows([unsure, verdict_of(claim, RESULTS), verdict_of(claim, [])])
+    shown = [dict(zip(ledger.CONSOLE, line, strict=True)) for line in lines]
+    assert shown[0]["to decide"] == f"about {unsure.comparisons[0].needed}"
+    assert [line["to decide"] for line in shown[1:]] == ["decided", ""]
 
 
 def test_without_results_the_ledger_says_so(tmp_path: Path) -> None:
