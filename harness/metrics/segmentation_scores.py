@@ -93,7 +93,7 @@ def class_accuracy(matrix: Array) -> np.ndarray:
 def frequency_weighted_iou(matrix: Array) -> float:
     """Sum of the classes' IoUs, each weighted by its share of the truth. Raises EmptyInput, ShapeMismatch."""
     counts = checked(matrix, metric="frequency_weighted_iou")
-    return float(counts.sum(1) / counts.sum() @ np.nan_to_num(iou_per_class(counts)))
+    return float(counts.sum(1) @ np.nan_to_num(iou_per_class(counts)) / counts.sum())
 
 
 def head_and_tail(matrix: Array, *, share: float = HEAD_SHARE) -> tuple[tuple[int, ...], tuple[int, ...]]:
