@@ -42,12 +42,12 @@ class QualityOptions:
 
 def label_pixels(logits: Tensor, o: QualityOptions, progress: float) -> PseudoLabels:
     """Classes, confidence and kept pixels of ``logits`` f32 [N,C,H,W] at ``progress`` in [0,1] of the training."""
-    top, labels = logits.max(1)
-    confidence = (top - logits.logsumexp(1)).exp()
+    probabilities = logits.softmax(1)
+    confidence, labels = probabilities.max(1)
     if o.quality == "entropy":
         everything = torch.ones_like(labels, dtype=torch.bool)
         alpha = alpha_at(progress, o.alpha, o.alpha_schedule)
-        kept = partition(entropy(logits.softmax(1)), everything, alpha).reliable
+        kept = partition(entropy(probabilities), everything, alpha).reliable
     elif o.quality == "none":
         kept = torch.ones_like(labels, dtype=torch.bool)
     else:
