@@ -191,7 +191,7 @@ def _add_cars(pieces: Pieces, street: Street, place: Address, layout_shift: floa
     for _ in range(int(generator.integers(1, 6)) + round(3 * layout_shift)):
         side, parked = (-1, 1)[int(generator.integers(2))], generator.random() < 0.5
         x = side * (street.half_road - 1.1 if parked else street.half_road * 0.45)
-        z, turn, number = -float(generator.uniform(5.4, 17)), generator.normal(0, 0.04), int(generator.integers(BANK))
+        z, turn, number = -float(generator.uniform(5.4, 15)), generator.normal(0, 0.04), int(generator.integers(BANK))
         if any(abs(z - other_z) < 5.4 and abs(x - other_x) < 2.1 for other_x, other_z in placed):
             continue
         placed.append((x, z))
@@ -205,7 +205,7 @@ def _add_people(pieces: Pieces, street: Street, place: Address, cars: list[tuple
     generator, count = stream(place, "people"), 0
     for _ in range(int(generator.integers(3, 7))):
         walking, side = generator.random() < 0.65, (-1, 1)[int(generator.integers(2))]
-        along, ahead = float(generator.random()), -float(generator.uniform(3.7, 7.8))
+        along, ahead = float(generator.random()), -float(generator.uniform(3.7, 6.8))
         x = side * (street.half_road + 0.3 + along * (2 * street.half_pavement - 0.6))
         if not walking:
             x = (2 * along - 1) * street.half_road

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from harness.data.solids import Float
 from harness.data.textures import GAMMA, hsv
 
-FOG = 0.022  # per metre at s = 1
+FOG = 0.035  # per metre at s = 1
 SKY_DEPTH = np.float32(30.0)  # metres; fully fogged sky would be the grey of houses
-DARKER = 0.2  # growth of the exponent at s = 1
-GAINS = (0.24, 0.17, 0.04)  # lost by red, green and blue at s = 1
+DARKER = 0.35  # growth of the exponent at s = 1
+GAINS = (0.34, 0.24, 0.06)  # lost by red, green and blue at s = 1
 NOISE = 0.02  # standard deviation at s = 1, encoded units
 
 
@@ -20,8 +20,8 @@ def photograph(
 ) -> NDArray[np.uint8]:
     """The stored picture [H,2H,3] of linear fine rays [h,w,3] at z-``depth`` [h,w] (infinity = sky).
 
-    ``shift`` s in [0, 1]: fog exp(-0.022 s depth), exponent 1 + 0.2 s, channel gains 1 - s (0.24, 0.17, 0.04), noise
-    0.02 s. ``generator`` draws the fog's tint and the noise.
+    ``shift`` s in [0, 1]: fog exp(-0.035 s depth), exponent 1 + 0.35 s, channel gains 1 - s (0.34, 0.24, 0.06),
+    noise 0.02 s. ``generator`` draws the fog's tint and the noise.
     """
     fog = hsv(0.58 + generator.normal(0, 0.01), 0.06, 0.70 + generator.normal(0, 0.02))
     share = 1 - np.exp(np.float32(-FOG * shift) * np.where(np.isfinite(depth), depth, SKY_DEPTH))

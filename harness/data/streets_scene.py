@@ -132,24 +132,24 @@ def _tree(pieces: Pieces, x: float, z: float, trunk: float, size: float, generat
 
 
 def _signs(pieces: Pieces, street: Street, side: int, generator: np.random.Generator) -> None:
-    for _ in range(int(generator.integers(1, 3))):
-        x, z = side * (street.half_road + generator.uniform(0.25, 0.6)), -float(generator.uniform(4.2, 10.5))
+    for _ in range(1 + int(generator.random() < 0.35)):
+        x, z = side * (street.half_road + generator.uniform(0.25, 0.6)), -float(generator.uniform(4.2, 8.5))
         height = float(generator.uniform(1.9, 2.7))
         grey = Material("flat", hsv(0, 0, generator.uniform(0.35, 0.6)))
-        pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.12)
+        pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.15)
         _plate(pieces, x, height, z, side, generator)
     if generator.random() < 0.3:
-        x, z = side * (street.half_road + 0.4), -float(generator.uniform(6, 12))
+        x, z = side * (street.half_road + 0.4), -float(generator.uniform(5.5, 10))
         height = float(generator.uniform(3.6, 4.8))
         iron = Material("flat", hsv(0.6, 0.1, generator.uniform(0.2, 0.5)))
-        pieces.post(SIGN, iron, [x, 0, z], [x, height, z], 0.14)
+        pieces.post(SIGN, iron, [x, 0, z], [x, height, z], 0.17)
         pieces.post(SIGN, iron, [x, height, z], [x - side * 1.3, height + 0.25, z], 0.1)
         pieces.add("box", SIGN, iron, [x - side * 1.4, height + 0.2, z], [0.45, 0.12, 0.2])
 
 
 def _plate(pieces: Pieces, x: float, height: float, z: float, side: int, generator: np.random.Generator) -> None:
     """A round, triangular or square plate, or a traffic light beside its pole."""
-    kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.42, 0.65))
+    kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.5, 0.72))
     turn, y = rotation_y(generator.normal(0, 0.15)), height + 0.3
     hue = float(generator.choice([0.0, 0.13] if kind == 1 else [0.0, 0.6, 0.6, 0.13]))
     if kind == 3:
