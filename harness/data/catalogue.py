@@ -59,9 +59,7 @@ def spec(
         if splits:
             raise ConfigError("its splits are taken whole", where=name, remedy="Leave out splits=.")
         reader = anomaly_folders if kind in anomaly_folders.OPTIONS else segmentation_folders
-        return reader.spec(
-            kind, tier=tier, resolution=resolution, prior=chosen, seed=seed, root=root, options=options
-        )
+        return reader.spec(kind, tier=tier, resolution=resolution, prior=chosen, seed=seed, root=root, options=options)
     if family == "defects":
         if chosen is not None:
             raise ConfigError("its images have no camera pose", where=name, remedy="Leave out data.options.prior.")
