@@ -1,6 +1,6 @@
 """One first-in, first-out queue of keys per class, all in a single ring buffer.
 
-U2PL (Wang et al., CVPR 2022), section 3.3: 50,000 keys for class 0 and 30,000 for every other class.
+U2PL (Wang et al., CVPR 2022): 50,000 keys for class 0 and 30,000 for every other class.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reliable and unreliable pixels: a threshold on the teacher's uncertainty that moves with the training.
 
-U2PL (Wang et al., CVPR 2022, arXiv 2203.03884), section 3.2. A pixel is reliable iff its uncertainty is strictly below
+U2PL (Wang et al., CVPR 2022, arXiv 2203.03884). A pixel is reliable iff its uncertainty is strictly below
 the quantile gamma_t of the batch at level 1 - alpha_t, so that at alpha 0 the most uncertain pixel alone is unreliable.
 """
 
@@ -19,7 +19,7 @@ Criterion = Literal["entropy", "max_prob", "none"]
 @dataclass(frozen=True)
 class Partition:
     """Masks bool [N,H,W] that are disjoint and cover the valid pixels, the threshold gamma_t (scalar) and ``weight``
-    = pixels / reliable pixels (scalar, eq. 4 of the paper; 0 / 0 counts as 1 where nothing is reliable)."""
+    = pixels / reliable pixels (scalar; 0 / 0 counts as 1 where nothing is reliable)."""
 
     reliable: Tensor
     unreliable: Tensor
@@ -28,7 +28,7 @@ class Partition:
 
 
 def alpha_at(progress: float, alpha: float, schedule: AlphaSchedule) -> float:
-    """Share of unreliable pixels at ``progress`` in [0,1]: alpha (1 - progress), eq. 3 of the paper, or constant."""
+    """Share of unreliable pixels at ``progress`` in [0,1]: alpha (1 - progress), as in the paper, or constant."""
     return alpha if schedule == "constant" else alpha * (1.0 - min(max(progress, 0.0), 1.0))
 
 

@@ -1,6 +1,6 @@
 """Contrast of single pixels: anchors, class centres, negative keys and their InfoNCE, for all classes at once.
 
-U2PL (Wang et al., CVPR 2022, arXiv 2203.03884), section 3.3. Pixels are the P = B h w cells of the representation's
+U2PL (Wang et al., CVPR 2022, arXiv 2203.03884). Pixels are the P = B h w cells of the representation's
 grid in the order of the images; masks are bool [C,P], one row per class.
 """
 
@@ -115,6 +115,6 @@ def cosines(anchors: Tensor, positives: Tensor, negatives: Tensor) -> tuple[Tens
 
 
 def info_nce(positive: Tensor, negative: Tensor, temperature: float) -> Tensor:
-    """-log(e^(p/t) / (e^(p/t) + sum_j e^(n_j/t))) of cosines [C,M] and [C,M,N], averaged over anchors: [C], eq. 5."""
+    """-log(e^(p/t) / (e^(p/t) + sum_j e^(n_j/t))) of cosines [C,M] and [C,M,N], averaged over anchors: [C]."""
     logits = torch.cat([positive[..., None], negative], -1) / temperature
     return (torch.logsumexp(logits, -1) - logits[..., 0]).mean(1)

@@ -61,7 +61,7 @@ class ContrastOptions:
 
 
 class UnreliableContrast:
-    """Anchors of each class against its centre and against keys of its queue (eq. 5 of the paper).
+    """Anchors of each class against its centre and against keys of its queue.
 
     ``width`` is that of the representation. Draws come from a generator that is seeded from ``seed`` and kept in the
     state, so that the term leaves all other draws alone. Where there are no more classes than ``rank_low``, no class is

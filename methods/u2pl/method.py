@@ -95,7 +95,7 @@ class U2PL(SelfTraining):
     def pseudo_label_loss(
         self, labels: Tensor, probabilities: Tensor, part: Partition, output: SegmentationOutput
     ) -> Tensor:
-        """Cross entropy on ``labels`` int64 [U,H,W] of the reliable pixels, times all / reliable pixels (eq. 3, 4).
+        """Cross entropy on ``labels`` int64 [U,H,W] of the reliable pixels, times all / reliable pixels.
 
         With ``unreliable_ce`` soft the others are asked for the teacher's ``probabilities`` [U,C,H,W], and the loss is
         the mean over all valid pixels.

@@ -115,7 +115,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 def loss_by_loop(
     batch: ContrastBatch, student: Tensor, o: ContrastOptions, classes: int, draws: dict[int, Tensor]
 ) -> float:
-    """Equation 5 with queues that hold exactly the negatives of this batch."""
+    """The contrastive loss with queues that hold exactly the negatives of this batch."""
     features, keys = by_pixel(student).tolist(), by_pixel(batch.keys).tolist()
     losses = []
     for c in range(classes):
