@@ -18,7 +18,6 @@ from harness.metrics.errors import EmptyInput, OutOfRange, ProtocolMismatch, Sha
 from harness.metrics.label_counts import LabelOutOfRange, count_pairs
 from harness.metrics.segmentation_scores import (
     CITYSCAPES_19,
-    CITYSCAPES_CLASSES,
     SYNTHIA_13,
     SYNTHIA_16,
     class_accuracy,
@@ -26,7 +25,6 @@ from harness.metrics.segmentation_scores import (
     frequency_weighted_iou,
     head_and_tail,
     iou_per_class,
-    matrix_columns,
     mean_iou,
     overall_columns,
     pixel_accuracy,
@@ -35,7 +33,6 @@ from harness.metrics.segmentation_scores import (
 __all__ = [
     "CARDS",
     "CITYSCAPES_19",
-    "CITYSCAPES_CLASSES",
     "SYNTHIA_13",
     "SYNTHIA_16",
     "ConfusionMatrix",
@@ -47,7 +44,6 @@ __all__ = [
     "head_and_tail",
     "iou_per_class",
     "matched_iou",
-    "matrix_columns",
     "mean_iou",
     "overall_columns",
     "pixel_accuracy",

@@ -19,12 +19,8 @@ from harness.metrics.errors import EmptyInput, OutOfRange, ShapeMismatch, Unknow
 Missing = Literal["row", "ignore"]
 Absent = Literal["skip", "zero"]
 
-CITYSCAPES_CLASSES = (
-    *("road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation"),
-    *("terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"),
-)
-# Train-ids of the lists that published tables average over: SYNTHIA has no terrain, truck and train, and its list of 13
-# leaves out wall, fence and pole as well.
+# Train-ids of Cityscapes in the lists that published tables average over: SYNTHIA has no terrain (9), truck (14) and
+# train (16), and its list of 13 leaves out wall (3), fence (4) and pole (5) as well.
 CITYSCAPES_19 = tuple(range(19))
 SYNTHIA_16 = tuple(label for label in CITYSCAPES_19 if label not in (9, 14, 16))
 SYNTHIA_13 = tuple(label for label in SYNTHIA_16 if label not in (3, 4, 5))
@@ -114,27 +110,6 @@ def overall_columns(matrix: Array) -> dict[str, float]:
         "class_acc": nan_mean(class_accuracy(matrix)),
         "fw_iou": frequency_weighted_iou(matrix),
     }
-
-
-def matrix_columns(matrix: Array, names: Sequence[str]) -> dict[str, float]:
-    """All columns of a matrix whose classes are called ``names``; spaces become "_" in ``iou[class=traffic_light]``.
-
-    Those of ``overall_columns``, ``miou[classes=head]`` and ``[classes=tail]``, one ``iou[class=...]`` per class, and,
-    where the names are the 19 of Cityscapes, ``miou[classes=16]`` and ``[classes=13]`` with truth outside the list kept
-    and with ``missing=ignore``. NaN where undefined. Raises EmptyInput, ShapeMismatch (other number of names).
-    """
-    values = iou_per_class(matrix)
-    if len(names) != len(values):
-        raise ShapeMismatch(f"{len(names)} names for {len(values)} classes", where="matrix_columns")
-    plain = ["_".join(name.split()) for name in names]
-    columns = overall_columns(matrix)
-    for part, classes in zip(("head", "tail"), head_and_tail(matrix), strict=True):
-        columns[f"miou[classes={part}]"] = mean_iou(matrix, classes=classes)
-    if plain == [name.replace(" ", "_") for name in CITYSCAPES_CLASSES]:
-        for subset in (SYNTHIA_16, SYNTHIA_13):
-            columns[f"miou[classes={len(subset)}]"] = mean_iou(matrix, classes=subset)
-            columns[f"miou[classes={len(subset)}|missing=ignore]"] = mean_iou(matrix, classes=subset, missing="ignore")
-    return columns | {f"iou[class={name}]": float(value) for name, value in zip(plain, values, strict=True)}
 
 
 def checked(matrix: Array, *, metric: str) -> np.ndarray:

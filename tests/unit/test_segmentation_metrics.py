@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.data.label_ids import CITYSCAPES
 from harness.metrics import label_counts, segmentation
 from harness.metrics.card import column_name, parse_column
 from harness.metrics.errors import (
@@ -20,6 +21,7 @@ from harness.metrics.errors import (
 )
 from harness.metrics.segmentation import ConfusionMatrix, LabelOutOfRange, confusion_matrix
 
+LACKING = ("terrain", "truck", "train")  # classes of Cityscapes that SYNTHIA has not
 INTEGERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
 
 
@@ -73,46 +75,40 @@ def test_head_and_tail_split_at_the_share_of_the_truth() -> None:
     assert segmentation.head_and_tail(matrix) == ((0,), (1, 2, 3))
     assert segmentation.head_and_tail(matrix, share=0.04) == ((0, 1), (2, 3))
     assert segmentation.head_and_tail(np.diag([95, 5]))[1] == ()
-    columns = segmentation.matrix_columns(np.diag([95, 5]), ("road", "sky"))
-    assert math.isnan(columns["miou[classes=tail]"])
-    assert columns["miou[classes=head]"] == 1
 
 
 def test_published_class_lists() -> None:
-    names = [segmentation.CITYSCAPES_CLASSES[i] for i in segmentation.CITYSCAPES_19]
-    assert len(set(names)) == 19
-    assert set(names) - {names[i] for i in segmentation.SYNTHIA_16} == {"terrain", "truck", "train"}
-    left = {names[i] for i in segmentation.SYNTHIA_16} - {names[i] for i in segmentation.SYNTHIA_13}
-    assert left == {"wall", "fence", "pole"}
+    assert tuple(range(19)) == segmentation.CITYSCAPES_19
+    assert set(segmentation.CITYSCAPES_19) - set(segmentation.SYNTHIA_16) == {CITYSCAPES.index(c) for c in LACKING}
+    left = {CITYSCAPES.index(name) for name in ("wall", "fence", "pole")}
+    assert set(segmentation.SYNTHIA_16) - set(segmentation.SYNTHIA_13) == left
     assert (len(segmentation.SYNTHIA_16), len(segmentation.SYNTHIA_13)) == (16, 13)
 
 
 def test_sixteen_of_nineteen_by_the_published_conversion() -> None:
     """mIoU19 x 19/16 is mIoU16 only where the three classes are present with IoU 0."""
+    chosen, lost = segmentation.SYNTHIA_16, [CITYSCAPES.index(name) for name in LACKING]
     matrix = np.diag(np.arange(1, 20)) * 10 + 1
-    lost = [9, 14, 16]
+    assert segmentation.mean_iou(matrix) * 19 / 16 > segmentation.mean_iou(matrix, classes=chosen)
     matrix[lost, lost] = 0
-    columns = segmentation.matrix_columns(matrix, segmentation.CITYSCAPES_CLASSES)
-    assert columns["miou"] * 19 / 16 == close(columns["miou[classes=16]"])
+    assert segmentation.mean_iou(matrix) * 19 / 16 == close(segmentation.mean_iou(matrix, classes=chosen))
+    assert segmentation.mean_iou(matrix, classes=chosen) < segmentation.mean_iou(
+        matrix, classes=chosen, missing="ignore"
+    )
     matrix[lost] = matrix[:, lost] = 0
-    columns = segmentation.matrix_columns(matrix, segmentation.CITYSCAPES_CLASSES)
-    assert columns["miou"] == close(columns["miou[classes=16]"])  # absent: skipped, so there is nothing to convert
-    assert columns["miou[classes=16]"] == columns["miou[classes=16|missing=ignore]"]
+    # Absent, the three are skipped, and there is nothing to convert.
+    assert segmentation.mean_iou(matrix) == close(segmentation.mean_iou(matrix, classes=chosen))
 
 
 def test_column_names_come_from_the_cards() -> None:
     cards = {card.name: card for card in segmentation.CARDS}
-    matrix = np.ones((19, 19), int)
-    columns = segmentation.matrix_columns(matrix, segmentation.CITYSCAPES_CLASSES)
-    assert len(columns) == 4 + 2 + 4 + 19
     others = ("miou[network=student]", "miou[classes=16|missing=ignore|network=teacher]", "miou[absent=zero]")
-    for name in (*columns, *others):
+    for name in (*segmentation.overall_columns(np.eye(2, dtype=int)), *others, "iou[class=traffic_light]"):
         parsed = parse_column(name)
         assert column_name(cards[parsed.metric], parsed.space, parsed.protocol) == name
-    assert columns["iou[class=traffic_light]"] == close(1 / 37)
-    assert not any("classes=1" in name for name in segmentation.matrix_columns(matrix, [f"c{i}" for i in range(19)]))
-    with pytest.raises(ShapeMismatch, match="2 names for 19 classes"):
-        segmentation.matrix_columns(matrix, ("a", "b"))
+    matrix = ConfusionMatrix(2)
+    matrix.update(np.array([0, 1]), np.array([0, 0]))
+    assert set(cards) == {*matrix.compute(), "iou"}
 
 
 def test_segments_without_names_are_matched_one_to_one() -> None:
