@@ -42,7 +42,7 @@ STYLES: dict[str, ColumnStyle] = {
     "pl_coverage": ColumnStyle("none", LABELS, 3, "share of pixels that the method keeps"),
     "pl_ece": ColumnStyle("lower", LABELS, 3, "calibration error of the confidence, 15 bins of equal width"),
     "unreliable_error": ColumnStyle("none", LABELS, 3, "share of the pixels not kept whose pseudo-label is wrong"),
-    "agreement": ColumnStyle("none", LABELS, 3, "share of test pixels where student and teacher say the same"),
+    "agreement": ColumnStyle("none", LABELS, 3, "share of the pixels of these images where student and teacher agree"),
     "queue_fnr": ColumnStyle(
         "lower",
         NEGATIVES,

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from harness import registry
+from harness.cards import TIERS
 from harness.metrics.card import parse_column
 from harness.store import Store
 from harness.tables import archive, label_curves, leaderboard, markdown
@@ -255,6 +256,12 @@ def test_every_row_of_the_claims_can_exist_at_its_tiers() -> None:
                     key, _, value = change.partition("=")
                     usual = canonical(f"a[{key}={preset[key]}]")
                     assert usual != f"a[{key}={value}]", f"{claim.id}: {label} is the usual {method} at {tier}"
+
+
+def test_the_controls_of_fst_move_and_step_as_often_as_it_does() -> None:
+    for tier in TIERS:
+        fst, fast, repeat = (registry.methods()[name].preset(tier) for name in ("fst", "st_fast", "st_repeat"))
+        assert fast["teacher_speed"] == repeat["repeats"] == fst["K"] + 1, tier
 
 
 def test_every_column_of_the_claims_is_one_of_the_protocol() -> None:
