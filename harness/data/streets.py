@@ -205,7 +205,7 @@ def _add_people(pieces: Pieces, street: Street, place: Address, cars: list[tuple
     generator, count = stream(place, "people"), 0
     for _ in range(int(generator.integers(3, 7))):
         walking, side = generator.random() < 0.65, (-1, 1)[int(generator.integers(2))]
-        along, ahead = float(generator.random()), -float(generator.uniform(3.7, 6.8))
+        along, ahead = float(generator.random()), -float(generator.uniform(4.0, 6.8))
         x = side * (street.half_road + 0.3 + along * (2 * street.half_pavement - 0.6))
         if not walking:
             x = (2 * along - 1) * street.half_road

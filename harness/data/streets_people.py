@@ -15,7 +15,7 @@ def add_person(
     """A person of 1.55 to 1.9 m at (x, z), standing on ``ground`` metres."""
     draw = generator.random(16).tolist()
     height = 1.55 + 0.35 * draw[0]
-    stride, width = 0.35 * (2 * draw[1] - 1), 1.05 + 0.3 * draw[2]
+    stride, width = 0.27 * (2 * draw[1] - 1), 1.05 + 0.3 * draw[2]
     turn, place = rotation_y(2 * np.pi * draw[3]), np.array([x, ground, z])
     coat = Material("flat", hsv(draw[4], 0.25 + 0.65 * draw[5], 0.25 + 0.7 * draw[6]))
     trousers = Material("flat", hsv((0.6, 0.08)[draw[7] < 0.4], 0.1 + 0.5 * draw[8], 0.12 + 0.4 * draw[9]))

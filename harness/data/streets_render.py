@@ -14,7 +14,7 @@ from harness.data.streets_materials import Painter, Points
 from harness.data.streets_pieces import Geometry, Pieces
 from harness.data.textures import Waves, hsv
 
-FOV = np.radians(48)  # vertical
+FOV = np.radians(44)  # vertical
 AMBIENT, DIFFUSE, SHADOW = (np.float32(value) for value in (0.48, 0.68, 0.75))
 OFFSET = np.float32(5e-3)  # metres off the surface where a shadow ray starts
 

@@ -118,7 +118,7 @@ def _park(
 
 def _trees(pieces: Pieces, street: Street, side: int, generator: np.random.Generator) -> None:
     for _ in range(int(generator.integers(0, 4))):
-        x, z = side * (street.half_road + generator.uniform(0.6, 1.2)), -float(generator.uniform(5, 26))
+        x, z = side * (street.half_road + generator.uniform(0.6, 1.2)), -float(generator.uniform(5, 20))
         _tree(pieces, x, z, float(generator.uniform(1.9, 2.9)), 1.0, generator)
 
 
@@ -132,13 +132,13 @@ def _tree(pieces: Pieces, x: float, z: float, trunk: float, size: float, generat
 
 
 def _signs(pieces: Pieces, street: Street, side: int, generator: np.random.Generator) -> None:
-    for _ in range(1 + int(generator.random() < 0.35)):
+    for _ in range(1 + int(generator.random() < 0.15)):
         x, z = side * (street.half_road + generator.uniform(0.25, 0.6)), -float(generator.uniform(4.2, 8.5))
         height = float(generator.uniform(1.9, 2.7))
         grey = Material("flat", hsv(0, 0, generator.uniform(0.35, 0.6)))
         pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.15)
         _plate(pieces, x, height, z, side, generator)
-    if generator.random() < 0.3:
+    if generator.random() < 0.2:
         x, z = side * (street.half_road + 0.4), -float(generator.uniform(5.5, 10))
         height = float(generator.uniform(3.6, 4.8))
         iron = Material("flat", hsv(0.6, 0.1, generator.uniform(0.2, 0.5)))
