@@ -206,9 +206,8 @@ def _add_people(pieces: Pieces, street: Street, place: Address, cars: list[tuple
     for _ in range(int(generator.integers(3, 7))):
         walking, side = generator.random() < 0.65, (-1, 1)[int(generator.integers(2))]
         along, ahead = float(generator.random()), -float(generator.uniform(4.0, 6.8))
-        x = side * (street.half_road + 0.3 + along * (2 * street.half_pavement - 0.6))
-        if not walking:
-            x = (2 * along - 1) * street.half_road
+        x = side * (street.half_road + 0.3 + 1.6 * along) if walking else (2 * along - 1) * street.half_road
+        ahead = min(ahead, -abs(x) / 0.75)  # inside the frame of a camera that looks straight ahead
         if any(abs(ahead - z) < HALF_LENGTH + 0.4 and abs(x - at) < HALF_WIDTH + 0.4 for at, z in cars):
             continue
         count += 1
