@@ -38,7 +38,7 @@ FIRST = 4  # images at the head of the training list of setting ssl that show ev
 FACTORS = (
     shape("half_road", 2.8, 4.2),
     shape("people", 3, 6),
-    shape("cars", 1, 5),
+    shape("cars", 1, 4),
     Factor("camera_x", "articulation", -1.2, 1.2),
     Factor("camera_height", "articulation", 1.35, 1.75),
     Factor("yaw", "articulation", -0.18, 0.18),
@@ -188,10 +188,10 @@ def _add_cars(pieces: Pieces, street: Street, place: Address, layout_shift: floa
     """Parked and driving cars that keep their distance; returns where they are (x, z)."""
     generator = stream(place, "cars")
     placed: list[tuple[float, float]] = []
-    for _ in range(int(generator.integers(1, 6)) + round(3 * layout_shift)):
+    for _ in range(int(generator.integers(1, 5)) + round(3 * layout_shift)):
         side, parked = (-1, 1)[int(generator.integers(2))], generator.random() < 0.5
         x = side * (street.half_road - 1.1 if parked else street.half_road * 0.45)
-        z, turn, number = -float(generator.uniform(5.4, 15)), generator.normal(0, 0.04), int(generator.integers(BANK))
+        z, turn, number = -float(generator.uniform(6, 15)), generator.normal(0, 0.04), int(generator.integers(BANK))
         if any(abs(z - other_z) < 5.4 and abs(x - other_x) < 2.1 for other_x, other_z in placed):
             continue
         placed.append((x, z))

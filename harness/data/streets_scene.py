@@ -136,7 +136,7 @@ def _signs(pieces: Pieces, street: Street, side: int, generator: np.random.Gener
         x, z = side * (street.half_road + generator.uniform(0.25, 0.6)), -float(generator.uniform(4.2, 8.5))
         height = float(generator.uniform(1.9, 2.7))
         grey = Material("flat", hsv(0, 0, generator.uniform(0.35, 0.6)))
-        pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.15)
+        pieces.post(SIGN, grey, [x, 0, z], [x, height + 0.15, z], 0.135)
         _plate(pieces, x, height, z, side, generator)
     if generator.random() < 0.2:
         x, z = side * (street.half_road + 0.4), -float(generator.uniform(5.5, 10))
@@ -149,7 +149,7 @@ def _signs(pieces: Pieces, street: Street, side: int, generator: np.random.Gener
 
 def _plate(pieces: Pieces, x: float, height: float, z: float, side: int, generator: np.random.Generator) -> None:
     """A round, triangular or square plate, or a traffic light beside its pole."""
-    kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.5, 0.72))
+    kind, mark, radius = int(generator.integers(4)), float(generator.integers(4)), float(generator.uniform(0.45, 0.65))
     turn, y = rotation_y(generator.normal(0, 0.15)), height + 0.3
     hue = float(generator.choice([0.0, 0.13] if kind == 1 else [0.0, 0.6, 0.6, 0.13]))
     if kind == 3:
