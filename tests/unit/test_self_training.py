@@ -11,11 +11,18 @@ from torch import Tensor
 
 from harness import registry
 from harness.types import ConfigError, LabelsPixels, Segments
-from methods.blocks.self_training import SelfTraining
+from methods.blocks.options import parse_options
+from methods.blocks.pseudo_labels import QualityOptions
+from methods.blocks.segmentation_networks import NetworkOptions, check_network
+from methods.blocks.segmentation_optimiser import OptimiserOptions
+from methods.blocks.segmenter import LabelOptions
+from methods.blocks.self_training import SelfTraining, SelfTrainingOptions
+from methods.blocks.weak_augmentation import WeakOptions
 from tests.fst_bench import fresh, pictures, same, specimen, trained, weights
 
 STUDENTS = ("self_training", "st_fast", "st_repeat", "mean_teacher", "cutmix_mt", "fixmatch")
 LEARNERS = ("supervised", "fully_supervised")
+STREAMS = {"batch_size", "unlabelled_batch_size"}
 TIERS = ("smoke", "micro", "small", "paper")
 TRAINING = frozenset(["batch_size", "pixels", "lr", "head_lr", "optimiser", "warmup", "power", "weight_decay", "flip"])
 TRAINING |= {"scale", "crop", "network", "width", "norm", "dropout", "rare_class_temperature", "rare_class_pixels"}
@@ -27,6 +34,19 @@ def test_all_methods_learn_from_labels_alike(name: str, setting: str) -> None:
     for tier in TIERS:
         own, base = (registry.methods()[n].preset(tier, setting) for n in (name, "supervised"))
         assert {key: own[key] for key in TRAINING} == {key: base[key] for key in TRAINING}
+
+
+@pytest.mark.parametrize("setting", ["uda", "ssl"])
+@pytest.mark.parametrize("name", [*STUDENTS, *LEARNERS])
+def test_every_preset_holds_valid_options_and_no_key_in_vain(name: str, setting: str) -> None:
+    kinds: list[Any] = [LabelOptions, OptimiserOptions, WeakOptions, NetworkOptions]
+    kinds += [SelfTrainingOptions, QualityOptions] if name in STUDENTS else []
+    for tier in TIERS:
+        preset = registry.methods()[name].preset(tier, setting)
+        parsed = [parse_options(kind, preset, name) for kind in kinds]
+        check_network(parsed[3])
+        assert set(preset) == {key for kind in kinds for key in kind.__dataclass_fields__} | STREAMS
+        assert bool(preset["unlabelled_batch_size"]) == (name != "supervised")
 
 
 @pytest.mark.parametrize("name", STUDENTS)
