@@ -82,7 +82,9 @@ def resize(x: Tensor, size: tuple[int, int] | torch.Size, align_corners: bool) -
     """Bilinear resizing of [B,C,h,w] to [B,C,*size]; nothing where the size is that already."""
     if x.shape[-2:] == tuple(size):
         return x
-    resized = F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
+    # Autocast on CPU would resize bf16 maps in fp32, and a concatenation would promote the rest.
+    with torch.autocast("cpu", enabled=False):
+        resized = F.interpolate(x, size, mode="bilinear", align_corners=align_corners)
     if resized.requires_grad:
         # A slice of a concatenation's gradient has gaps, with which the backward pass takes ten times as long.
         resized.register_hook(_dense)
