@@ -16,7 +16,7 @@ from harness.metrics.errors import EmptyInput, MetricError, OutOfRange, ShapeMis
 
 TRUTHS, PREDICTIONS, LANES = 256, 32, 4
 LANE_BITS = torch.tensor([lane * TRUTHS * PREDICTIONS for lane in range(LANES)], dtype=torch.int16).view(torch.int64)
-BLOCK, WIDE_BLOCK = 1 << 20, 1 << 22
+BLOCK, WIDE_BLOCK = 1 << 19, 1 << 22
 WIDER = {torch.bool: torch.uint8, torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}
 
 
@@ -65,8 +65,7 @@ def _count_bytes(preds: Tensor, target: Tensor) -> np.ndarray | None:
         column, row = (_as_bytes(labels[start : start + BLOCK]) for labels in (found, truth))
         if column is None or row is None:
             return None
-        codes = row.to(torch.int16)
-        torch.add(column.clamp(max=PREDICTIONS - 1), codes, alpha=PREDICTIONS, out=codes)
+        codes = column.to(torch.int16).clamp_(max=PREDICTIONS - 1).add_(row.to(torch.int16), alpha=PREDICTIONS)
         codes[: len(codes) // LANES * LANES].view(torch.int64).bitwise_or_(LANE_BITS)
         counts += torch.bincount(codes, minlength=len(counts))
     return counts.reshape(LANES, TRUTHS, PREDICTIONS).sum(0).numpy()
