@@ -26,7 +26,7 @@ def street_spec(**options: object) -> DataSpec:
 
 
 @cache
-def micro(split: str, count: int = 48) -> dict[str, np.ndarray]:
+def micro(split: str, count: int = 32) -> dict[str, np.ndarray]:
     """The first rows of a split at micro size."""
     return streets.samples(street_spec(), split, 0, count, HELD_OUT)
 

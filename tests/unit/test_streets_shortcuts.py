@@ -9,7 +9,7 @@ import numpy as np
 from harness.data import catalogue, streets
 from harness.data.streets import CLASSES, GROUP_IDS, IGNORE, Address
 
-COUNT = 64
+COUNT = 48
 
 
 @cache
@@ -68,7 +68,7 @@ def test_groups_lists_and_indices_are_independent() -> None:
 
 
 def test_the_light_does_not_tell_the_layout() -> None:
-    """Correlations of factors from different streams over 128 scenes: four standard errors."""
+    """Correlations of factors from different streams over 96 scenes: four standard errors."""
     factors = np.concatenate([drawn("labelled")["factors"], drawn("test")["factors"]])[:, :-1]
     streams = np.array([0, 1, 1, 2, 2, 2, 2, 3, 3])  # street; people and cars, which share the road; camera; light
     matrix = np.corrcoef(factors.T)
