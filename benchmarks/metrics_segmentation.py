@@ -116,9 +116,8 @@ def compare(kind: str, maps: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ours = min(cpu_seconds(matrix.update, list(islice(cycle(pairs), maps))) for _ in range(ROUNDS))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(
-        f"\n{kind}: ours {ours:.2f} s for {maps} maps, {matrix.matrix.sum() / ROUNDS:.3g} pixels, memory +{grown:.0f} MB\n"
-    )
+    pixels = matrix.matrix.sum() / ROUNDS
+    print(f"\n{kind}: ours {ours:.2f} s for {maps} maps, {pixels:.3g} pixels, memory +{grown:.0f} MB\n")
     print("| peer | peer, s | gain | aim | equal |\n|---|---|---|---|---|")
     expected = confusion_matrix(*pairs[0], num_classes=CLASSES)
     for name, count, shown, aim in peers():

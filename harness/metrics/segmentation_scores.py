@@ -93,13 +93,13 @@ def frequency_weighted_iou(matrix: Array) -> float:
 
 
 def head_and_tail(matrix: Array, *, share: float = HEAD_SHARE) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Split the classes into those with at least ``share`` of the truth's pixels and the rest.
+    """Split the classes of the truth into those with at least ``share`` of its pixels and the rarer ones.
 
-    Raises EmptyInput, ShapeMismatch.
+    Classes that the truth lacks are in neither. Raises EmptyInput, ShapeMismatch.
     """
-    counts = checked(matrix, metric="head_and_tail")
-    head = counts.sum(1) >= share * counts.sum()
-    return tuple(np.flatnonzero(head).tolist()), tuple(np.flatnonzero(~head).tolist())
+    truth = checked(matrix, metric="head_and_tail").sum(1)
+    head = truth >= share * truth.sum()
+    return tuple(np.flatnonzero(head).tolist()), tuple(np.flatnonzero(~head & (truth > 0)).tolist())
 
 
 def overall_columns(matrix: Array) -> dict[str, float]:
