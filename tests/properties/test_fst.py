@@ -15,7 +15,7 @@ STEP = 1
 shares = st.floats(0.0, 1.0, width=32)
 rates = st.floats(0.0, 0.5, width=32)
 steps = st.integers(1, 4)
-few = settings(deadline=None, max_examples=10)
+few = settings(deadline=None, max_examples=6)
 
 
 def images(*means: float) -> torch.Tensor:
