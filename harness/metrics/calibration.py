@@ -98,7 +98,7 @@ def queue_false_negative_rate(negatives: Array, truth: Array, *, ignore_index: i
     """``queue_fnr``: the share of the entries of class queues whose hidden class is the queue's own.
 
     ``negatives`` bool [N,C,...] says which pixels enter the queue of which class, ``truth`` integer [N,...]; ignored
-    pixels are left out. NaN when no valid pixel enters. (What U2PL assumes to be none: Wang et al., CVPR 2022, eq. 9.)
+    pixels are left out. NaN when no valid pixel enters. (What U2PL assumes to be few: Wang et al., CVPR 2022.)
     Raises EmptyInput, ShapeMismatch.
     """
     entries, hidden = binary(array(negatives), "negatives", metric="queue_fnr"), array(truth)
@@ -119,7 +119,7 @@ def calibration_error(confidence: Array, correct: Array, *, bins: int = 15, norm
     """Distance between confidence and accuracy in equal-width bins: expected ("l1") or largest ("max").
 
     ``confidence`` float [...] in [0,1], ``correct`` bool [...]. Bins are closed on the right, 0 is in the first. (Guo
-    et al., ICML 2017, eq. 3 and 5.) Raises EmptyInput, ShapeMismatch, NonFinite, OutOfRange, UnknownOption.
+    et al., ICML 2017.) Raises EmptyInput, ShapeMismatch, NonFinite, OutOfRange, UnknownOption.
     """
     table = CalibrationBins(bins)
     table.update(confidence, correct)
