@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def context(cell: Cell) -> Context:
 class Seer:
     """Knows the truth of one split by heart; ``wrong`` rows of every image are given to class 0."""
 
-    networks = ("student", "teacher")
+    networks: Sequence[str] = ("student", "teacher")
 
     def __init__(self, dataset: Dataset, split: str, wrong: int = 0) -> None:
         view = dataset.split(split).view(("image", "label"))
@@ -148,8 +149,8 @@ def test_a_segmenter_that_labels_nothing_has_its_own_curve_only(dataset: Dataset
 def test_quarters_of_a_curve() -> None:
     sheet, step = Sheet(), np.arange(1, 9) * 10.0
     rising = np.arange(8) / 10
-    curves = {f"probe_{name}": rising for name in pseudo.CURVES} | {"probe_queue_fnr": rising}
-    pseudo.score_curves(sheet, {"probe_step": step, **curves})
+    names = (*pseudo.CURVES, "queue_fnr")
+    pseudo.score_curves(sheet, {"probe_step": step} | {f"probe_{name}": rising for name in names})
     assert [sheet.metrics[f"pl_acc[quarter={k}]"] for k in (1, 2, 3, 4)] == pytest.approx([0.05, 0.25, 0.45, 0.65])
     assert sheet.metrics["pl_acc"] == pytest.approx(0.35)
     assert sheet.metrics["queue_fnr"] == pytest.approx(0.55)
