@@ -7,6 +7,7 @@ import io
 import pickle
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import safetensors.torch
 import torch
@@ -14,10 +15,10 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from harness.metrics.weights import weights_folder
-from harness.types import ConfigError, MissingAsset
+from harness.types import MissingAsset
 
 _PREFIXES = ("module.", "backbone.", "encoder.")
-_NAME = re.compile(r".+-(?P<digest>[0-9a-f]{8,64})\.(?P<kind>pth|safetensors)")
+_NAME = re.compile(r"(?P<stem>.+)-(?P<digest>[0-9a-f]{8,64})\.(?P<kind>pth|safetensors)")
 
 
 def load_pretrained(
@@ -25,36 +26,44 @@ def load_pretrained(
 ) -> None:
     """Fill ``encoder`` from the file ``name`` in the folder of weights; ``rename`` brings its names to the encoder's.
 
-    The name ends in at least 8 digits of the file's SHA-256, as PyTorch's own do: ``resnet101_v1c-e67eebb6.pth``.
-    Entries that the encoder lacks, such as a classifier, are left out. Raises ConfigError for a name without a digest,
-    MissingAsset where the file is missing, is another one, or does not hold all of the encoder.
+    A file's name ends in at least 8 digits of its SHA-256, as PyTorch's own do: ``resnet101_v1c-e67eebb6.pth``. A
+    ``name`` without digits and ending, ``resnet101_v1c``, means the one file of that name here. Entries that the
+    encoder lacks, such as a classifier, are left out. Raises MissingAsset where the file is missing, is another one,
+    or does not hold all of the encoder.
     """
-    match = _NAME.fullmatch(name)
-    if match is None or "/" in name:
-        raise ConfigError(
-            f"{name!r} does not say which file it is",
-            where="pretrained",
-            remedy="Name it NAME-DIGEST.pth or NAME-DIGEST.safetensors with the first 8 to 64 digits of its SHA-256.",
-        )
-    path = weights_folder() / name
-    remedy = f"Put {name} into {path.parent}, set PARALLAX_WEIGHTS to its folder, or set pretrained=none."
+    path, digest, kind = _locate(name)
+    remedy = f"Put it into {path.parent}, set PARALLAX_WEIGHTS to its folder, or set pretrained=none."
     try:
         payload = path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise MissingAsset(f"cannot read weights {path}: {reason}", where="pretrained", remedy=remedy) from error
     found = hashlib.sha256(payload).hexdigest()
-    if not found.startswith(match["digest"]):
-        what = f"{path} has SHA-256 {found[:12]}..., not {match['digest']}..."
+    if not found.startswith(digest):
+        what = f"{path} has SHA-256 {found[:12]}..., not {digest}..."
         raise MissingAsset(what, where="pretrained", remedy=remedy)
-    state = rename({_bare(key): value for key, value in _read(payload, match["kind"], path.name, remedy).items()})
+    state = rename({_bare(key): value for key, value in _read(payload, kind, path.name, remedy).items()})
     wanted = encoder.state_dict()
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}
     wrong = [key for key in wanted if key not in counters and not _fits(wanted[key], state.get(key))]
     if wrong:
-        what = f"{name} does not fit the network in {len(wrong)} of {len(wanted)} tensors, first {wrong[0]}"
+        what = f"{path.name} does not fit the network in {len(wrong)} of {len(wanted)} tensors, first {wrong[0]}"
         raise MissingAsset(what, where="pretrained", remedy=remedy)
     encoder.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+
+
+def _locate(name: str) -> tuple[Path, str, str]:
+    folder = weights_folder()
+    match = _NAME.fullmatch(name)
+    if match is not None and Path(name).name == name:
+        return folder / name, match["digest"], match["kind"]
+    matches = [found for path in sorted(folder.glob("*")) if (found := _NAME.fullmatch(path.name))]
+    named = [found for found in matches if found["stem"] == name]
+    if len(named) != 1:
+        what = f"{len(named)} files {name}-DIGEST.pth or {name}-DIGEST.safetensors in {folder}"
+        remedy = "Put one there that carries the first 8 or more digits of its SHA-256, or set pretrained=none."
+        raise MissingAsset(what, where="pretrained", remedy=remedy)
+    return folder / named[0].string, named[0]["digest"], named[0]["kind"]
 
 
 def _read(payload: bytes, kind: str, name: str, remedy: str) -> Mapping[str, Tensor]:

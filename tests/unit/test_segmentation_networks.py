@@ -382,17 +382,22 @@ def test_weights_that_are_missing_or_wrong(tmp_path: Path, monkeypatch: pytest.M
     def load(name: str) -> None:
         load_pretrained(layer, name, dict)
 
-    with pytest.raises(ConfigError, match="does not say which file"):
-        load("resnet101.pth")
+    with pytest.raises(MissingAsset, match=r"0 files weights-DIGEST\.pth"):
+        load("weights")
     with pytest.raises(MissingAsset, match=r"weights-0123abcd\.pth"):
         load("weights-0123abcd.pth")
     good = keep(tmp_path, {f"module.backbone.{key}": value + 1 for key, value in layer.state_dict().items()})
     expected = layer.weight.detach() + 1
     load(good)
     assert torch.equal(layer.weight, expected)
+    nn.init.zeros_(layer.weight)
+    load("weights")
+    assert torch.equal(layer.weight, expected)
     (tmp_path / "weights-0123abcd.pth").write_bytes((tmp_path / good).read_bytes())
     with pytest.raises(MissingAsset, match=r"has SHA-256 .* not 0123abcd"):
         load("weights-0123abcd.pth")
+    with pytest.raises(MissingAsset, match="2 files weights-DIGEST"):
+        load("weights")
     with pytest.raises(MissingAsset, match="does not fit the network in 1 of 2 tensors, first weight"):
         load(keep(tmp_path, {"weight": torch.zeros(3, 3), "bias": torch.zeros(3)}))
     for kind in ("pth", "safetensors"):
