@@ -61,25 +61,28 @@ def measure(model: Any, split: Split, count: int, classes: int, ignore: int, con
     if len(said) > 1:
         measured["agreement"] = calibration.agreement(*[maps.cpu().numpy() for maps in said.values()][:2])
     if isinstance(model, PicksNegatives):
-        measured |= negatives(model, images, truth, ignore)
+        measured |= negatives(model, images, torch.from_numpy(labels), truth, ignore)
     return measured
 
 
-def negatives(model: PicksNegatives, images: torch.Tensor, truth: NDArray[np.uint8], ignore: int) -> dict[str, float]:
+def negatives(
+    model: PicksNegatives, images: torch.Tensor, labels: torch.Tensor, truth: NDArray[np.uint8], ignore: int
+) -> dict[str, float]:
     """Shares of false negatives: of the pixels taken as negatives of a class, those whose truth is that class.
 
-    ``queue_fnr`` for the method's choice, ``queue_fnr_any`` where every unreliable pixel would be a negative of every
-    class (its chance value is one over the number of classes).
+    ``queue_fnr`` for the method's choice; ``queue_fnr_any`` where every unreliable pixel would be a negative of every
+    class but the one of its pseudo-label, ``labels`` int64 [N,H,W].
     """
     parts = [model.negatives(part) for part in images.split(BATCH)]
     chosen, unreliable = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
-    grid = F.interpolate(torch.from_numpy(truth)[:, None].float(), size=chosen.shape[2:], mode="nearest")[:, 0]
-    small = grid.byte().numpy()
-    everything = unreliable[:, None].expand_as(chosen)
+    maps = torch.stack((labels, torch.from_numpy(truth).long()), 1).float()
+    said, known = F.interpolate(maps, size=chosen.shape[2:], mode="nearest").byte().unbind(1)
+    classes = torch.arange(chosen.shape[1])[:, None, None]
+    others = unreliable.cpu()[:, None] & (said[:, None] != classes)
     rate = calibration.queue_false_negative_rate
     return {
-        "queue_fnr": rate(chosen.cpu().numpy(), small, ignore_index=ignore),
-        "queue_fnr_any": rate(everything.cpu().numpy(), small, ignore_index=ignore),
+        "queue_fnr": rate(chosen.cpu().numpy(), known.numpy(), ignore_index=ignore),
+        "queue_fnr_any": rate(others.numpy(), known.numpy(), ignore_index=ignore),
     }
 
 
