@@ -59,7 +59,9 @@ def score(
     split, sheet = dataset.split("test"), Sheet()
     order = bytes(predictions.get("order", ())).decode().split(",")
     matrices = {name: np.asarray(predictions[f"{CONFUSION}{name}"]) for name in order}
-    accuracy.score_matrices(sheet, {name: values.sum(0) for name, values in matrices.items()}, _names(dataset))
+    evaluated = int(dataset.spec.options.get("evaluate", _classes(dataset)))
+    sums = {name: values.sum(0) for name, values in matrices.items()}
+    accuracy.score_matrices(sheet, sums, _names(dataset), evaluated)
     if cell.role == "method":
         pseudo.score_curves(sheet, predictions)
         sheet.notes["network"] = order[0]

@@ -119,6 +119,21 @@ def test_head_and_tail_split_at_five_percent() -> None:
     assert "miou[network=]" not in sheet.metrics
 
 
+def test_classes_that_synthia_lacks_are_left_out_of_its_mean() -> None:
+    names, matrix = tuple(f"c{k}" for k in range(19)), np.diag(np.full(19, 10))
+    matrix[[9, 14, 16]] = 0
+    matrix[9, 8] = 10  # terrain, called vegetation
+    columns = {}
+    for evaluated in (19, 16):
+        sheet = Sheet()
+        accuracy.score_matrices(sheet, {"": matrix}, names, evaluated)
+        columns[evaluated] = sheet.metrics
+    assert columns[16]["miou"] == columns[16]["miou[classes=16]"] == pytest.approx(15.5 / 16)
+    assert columns[19]["miou"] == pytest.approx(15.5 / 17)
+    assert columns[19]["miou[classes=13]"] == pytest.approx(12.5 / 13)
+    assert columns[19]["miou[classes=16|missing=ignore]"] == 1
+
+
 def test_pseudo_labels_are_judged_on_fixed_unlabelled_images(dataset: Dataset, context: Context) -> None:
     split = dataset.split("unlabelled")
     rows = pseudo.probed_rows(split, 5)
