@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # as in a run
     benches = [Bench(arm, options.precision) for arm in ARMS]
     for bench in benches:
         bench.seconds(options.warmup)
