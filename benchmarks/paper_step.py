@@ -1,0 +1,87 @@
+"""One training step of every segmentation preset of tier paper at its full crop, batch 2: `uv run python
+benchmarks/paper_step.py`.
+
+Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on a
+CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+METHODS = {
+    "uda": ("supervised", "self_training", "fst"),
+    "ssl": ("supervised", "cutmix_mt", "fixmatch", "fst", "u2pl"),
+}
+SMALLER = {"batch_size": 2, "unlabelled_batch_size": 2, "pretrained": "none", "feature_distance": 0.0}
+
+
+def step(name: str, setting: str) -> None:
+    """Print parameters, CPU seconds and losses of one step with pseudo-labels, and the peak memory."""
+    import torch
+
+    from harness import registry
+    from harness.running import devices, training
+    from harness.types import Budget, Cell, DataSpec
+
+    torch.set_num_threads(1)
+    entry = registry.find(name)
+    preset: dict[str, Any] = entry.preset("paper", setting)
+    preset |= {key: value for key, value in SMALLER.items() if key in preset}
+    if not entry.preset("paper", setting).get("unlabelled_batch_size", 0):
+        preset["unlabelled_batch_size"] = 0
+    height, width = preset["crop"] or (512, 1024)
+    classes = 19 if setting == "uda" else 21
+    options = {"setting": setting, "classes": classes}
+    data = DataSpec("streets", height, {"labelled": 4, "unlabelled": 4}, options=options)
+    cell = Cell("b", "b", name, "paper", 0, Budget("b", 2000), data, config=preset, precision="bf16")
+    total = 1000
+    context = devices.make_context(cell, torch.device("cpu"), "train", total)
+    model = training.build_method(cell, registry.load(name), context)
+    generator = torch.Generator().manual_seed(0)
+    rows = 2 * (1 + int(getattr(model, "future_batches", 0)))
+    images = torch.rand(rows, 3, height, width, generator=generator) * 2 - 1
+    labels = torch.randint(0, classes, (rows, height // 16, width // 16), generator=generator)
+    labels = torch.nn.functional.interpolate(labels[:, None].float(), size=(height, width))[:, 0].long()
+    batch = {"image": images[:2], "label": labels[:2], "unlabelled_image": images[:2].flip(0)}
+    batch |= {"future_image": images[2:], "future_label": labels[2:], "future_unlabelled_image": images[2:]}
+    at = int(getattr(model, "start", 0)) + 1
+    started = time.process_time()
+    losses = model.train_step(batch, at)
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    count = training.parameter_count(model) / 1e6
+    values = ", ".join(f"{key} {float(value):.3f}" for key, value in losses.items())
+    print(
+        f"| {setting} | {name} | {preset['network']} | {count:.2f} | {height}x{width} | {seconds:.0f} | {peak:.1f} | {values} |"
+    )
+
+
+def main() -> None:
+    """Run the chosen methods one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("only", nargs="*", help="setting/method, for example uda/fst")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        setting, _, name = arguments.one.partition("/")
+        step(name, setting)
+        return
+    print("| setting | method | network | parameters (M) | crop | CPU seconds a step | peak GiB | losses |")
+    print("|---|---|---|---:|---|---:|---:|---|", flush=True)
+    for setting, names in METHODS.items():
+        for name in names:
+            if not arguments.only or f"{setting}/{name}" in arguments.only:
+                subprocess.run([sys.executable, __file__, "--one", f"{setting}/{name}"], check=True)
+
+
+if __name__ == "__main__":
+    main()
