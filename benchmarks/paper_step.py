@@ -1,8 +1,8 @@
 """One training step of every segmentation preset of tier paper at its full crop, batch 2: `uv run python
 benchmarks/paper_step.py`.
 
-Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on a
-CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
+Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on
+a CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def step(name: str, setting: str) -> None:
         preset["unlabelled_batch_size"] = 0
     height, width = preset["crop"] or (512, 1024)
     classes = 19 if setting == "uda" else 21
-    options = {"setting": setting, "classes": classes}
+    options: dict[str, str | int | float | bool] = {"setting": setting, "classes": classes}
     data = DataSpec("streets", height, {"labelled": 4, "unlabelled": 4}, options=options)
     cell = Cell("b", "b", name, "paper", 0, Budget("b", 2000), data, config=preset, precision="bf16")
     total = 1000
@@ -60,9 +60,8 @@ def step(name: str, setting: str) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     count = training.parameter_count(model) / 1e6
     values = ", ".join(f"{key} {float(value):.3f}" for key, value in losses.items())
-    print(
-        f"| {setting} | {name} | {preset['network']} | {count:.2f} | {height}x{width} | {seconds:.0f} | {peak:.1f} | {values} |"
-    )
+    fields = (setting, name, preset["network"], f"{count:.2f}", f"{height}x{width}", f"{seconds:.0f}", f"{peak:.1f}")
+    print(f"| {' | '.join(fields)} | {values} |")
 
 
 def main() -> None:
