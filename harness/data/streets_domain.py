@@ -1,7 +1,7 @@
 """The graded shift of appearance: dusk, with haze by exact depth, a darker and bluer camera, and noise.
 
-Chosen by trials of the source-only network and plain self-training. Thicker haze or a colour cast on grey things lost what
-tells the classes apart (the sky from far houses, roads from cars): there self-training spread the confusion.
+Chosen by trials of the source-only network and plain self-training. Thicker haze or a colour cast on grey things lost
+what tells the classes apart (the sky from far houses, roads from cars): there self-training spread the confusion.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class EmaTeacher:
@@ -21,8 +21,8 @@ class EmaTeacher:
         self.momentum = momentum
         self.updates = 0
         self.network = copy.deepcopy(student).requires_grad_(False)
-        self._average = list(self.network.parameters())
-        self._live = list(student.parameters())
+        self._average: list[Tensor] = list(self.network.parameters())
+        self._live: list[Tensor] = list(student.parameters())
         self._buffers = list(zip(self.network.buffers(), student.buffers(), strict=True))
 
     @torch.no_grad()

@@ -29,11 +29,12 @@ class FeatureDistance:
 
         A cell has the class that covers most of it, "ignored" being a class of its own.
         """
+        height, width = features.shape[2:]
         with torch.no_grad():
             reference = self.frozen(images).features.float()
             classes = len(self.wanted)
             one_hot = F.one_hot(torch.where(labels == IGNORE, classes - 1, labels), classes)
-            share, majority = F.adaptive_avg_pool2d(one_hot.movedim(-1, 1).float(), features.shape[2:]).max(1)
+            share, majority = F.adaptive_avg_pool2d(one_hot.movedim(-1, 1).float(), (height, width)).max(1)
             chosen = (share >= MAJORITY) & self.wanted[majority]
         distance = torch.linalg.vector_norm(features.float() - reference, dim=1)
         # The norm has no gradient at equal features, which is where training starts: masked cells must not reach it.

@@ -56,8 +56,8 @@ class Segmenter:
         self.weak = parse_options(WeakOptions, config, "weak_augmentation")
         # Weights come from the CPU so that one seed gives one network on every device.
         seeded = torch.Generator().manual_seed(context.seed)
-        network = build_network(parse_options(NetworkOptions, config, "network"), self.classes, context, seeded)
-        self.network: nn.Module = network.to(context.device, memory_format=torch.channels_last)
+        options = parse_options(NetworkOptions, config, "network")
+        self.network: nn.Module = build_network(options, self.classes, context, seeded)
         self.optimiser = make_optimiser(self.network, self.rates)
 
     def prepare(self, samples: Mapping[str, np.ndarray]) -> None:
