@@ -79,6 +79,10 @@ def divide(order: Sequence[Pair], root: Path, options: Options, candidates: int 
     rest = _without(order, splits.get("labelled", ()))
     usual = min(HELD_OUT, max(1, len(order) // 8))
     number = usual if options["val"] == "auto" else _number(options["val"], len(order))
+    if number is None and not isinstance(options["val"], str):
+        raise ConfigError(
+            f"val={options['val']} is no number of images", remedy="Give a count such as 64, or a file for a list."
+        )
     if number is None:
         held = read_list(root, str(options["val"]), rest)
         files.append(root / str(options["val"]))

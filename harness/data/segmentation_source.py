@@ -122,13 +122,23 @@ class SegmentationSource:
         return image, label
 
     def _absent(self) -> list[str]:
-        """A note on the classes of the set that no labelled image shows; stops reading once all have been seen."""
+        """A note on the classes of the set that no labelled image shows; stops reading once all have been seen.
+
+        Raises DataError where none is: nothing could be learned.
+        """
         pairs = self.division.splits["labelled"]
-        wanted = set(TABLES[pairs[0].ids].classes)
+        all_classes = set(TABLES[pairs[0].ids].classes)
+        wanted = set(all_classes)
         for pair in pairs:
             wanted -= set(np.unique(read_pair_labels(pair)).tolist())
             if not wanted:
                 return []
+        if wanted == all_classes:
+            raise DataError(
+                f"none of the {len(pairs)} labelled images has a pixel that counts",
+                where=str(pairs[0].label.parent),
+                remedy="Name images with labels in data.options.list, or copy the label files again.",
+            )
         names = CITYSCAPES if _kind(self.spec) != "voc" else VOC
         return [f"no labelled image shows {', '.join(names[k] for k in sorted(wanted))}"]
 

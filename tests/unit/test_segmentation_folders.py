@@ -251,6 +251,17 @@ def test_classes_that_no_labelled_image_shows_are_named(tmp_path: Path) -> None:
     assert len(data.split("unlabelled").index["notes"]) == len(data.split("labelled").index["notes"]) - 1
 
 
+def test_labelled_images_without_a_pixel_that_counts_are_refused(tmp_path: Path) -> None:
+    root = trees.cityscapes(tmp_path / "tree")
+    for path in (root / "gtFine" / "train").rglob("*_labelIds.png"):
+        put(path, np.zeros((HEIGHT, 2 * HEIGHT), np.uint8))
+    with (
+        pytest.warns(UserWarning, match="no pixel that counts"),
+        pytest.raises(DataError, match="none of the 2 labelled images has a pixel that counts"),
+    ):
+        opened("cityscapes", root).split("labelled")
+
+
 def test_images_without_a_pixel_that_counts_are_said(tmp_path: Path) -> None:
     root = trees.cityscapes(tmp_path / "tree")
     name = "lindau_000001_000019_gtFine_labelIds.png"
@@ -385,6 +396,8 @@ def test_strange_numbers_of_synthia_are_named(tmp_path: Path) -> None:
         ({"labelled": "many"}, "labelled=many is no number of images"),
         ({"labelled": 0}, "labelled=0 is no number"),
         ({"labelled": "3/2"}, "labelled=3/2 is no number"),
+        ({"val": 0}, "val=0 is no number"),
+        ({"val": -3}, "val=-3 is no number"),
         ({"filter": "nearest"}, "unknown filter"),
         ({"resolution": 8}, "resolution 8 is not supported"),
         ({"splits": {"labelled": 2}}, "taken whole"),
