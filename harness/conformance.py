@@ -109,6 +109,8 @@ def _class(state: Specimen) -> str:
     shares = sum(stage.share for stage in made.stages)
     if not made.stages or not math.isclose(shares, 1.0, abs_tol=1e-6):
         raise Nonconforming(f"the shares of its stages add up to {shares:g}, not 1")
+    if getattr(made, "reveals", ()) and not entry.card.oracle:
+        raise Nonconforming(f"{made.__name__} reveals hidden fields, so that its card needs 'oracle: true'")
     state.made = made
     return f"{made.__name__}, {len(made.stages)} stage(s)"
 

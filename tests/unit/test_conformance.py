@@ -46,6 +46,7 @@ def test_every_method_of_the_checkout_conforms(name: str) -> None:
         ("def sample(", "def draw(", "class", "lacks sample"),
         ("(Stage(),)", "(Stage('a', 0.3), Stage('b', 0.3))", "class", "add up to 0.6"),
         ("[generates]", "[levitates]", "class", "unknown capability"),
+        ("    stages", "    reveals = ('label',)\n    stages", "class", "its card needs 'oracle: true'"),
         ("config.z_dim", "config.zdim", "construction", "zdim"),
         ('"divergence": divergence.detach()', '"divergence": divergence', "training", "detached scalar"),
         ("loss.backward()", "(loss * float('nan')).backward()", "training", "loss is nan"),
