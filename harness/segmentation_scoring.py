@@ -99,7 +99,11 @@ def settings(
     count, left_out = _whole("classes", classes, 1), _whole("ignore", ignore, 0)
     part = None if subset is None else _whole("subset", subset, 1)
     if left_out < count:
-        raise ConfigError(f"ignore={left_out} is one of {count} classes", where=WHERE, remedy="Usual is ignore=255.")
+        raise ConfigError(
+            f"ignore={left_out} is one of {count} classes",
+            where=WHERE,
+            remedy=f"Give a number from {count} on; usual is ignore=255.",
+        )
     if part is not None and (part not in SUBSETS or count != len(CITYSCAPES)):
         raise ConfigError(
             f"subset={part} of {count} classes", where=WHERE, remedy="Known: 16 and 13 of Cityscapes' 19 classes."

@@ -87,7 +87,7 @@ def calibrations(
 
 
 def checks(rows: Mapping[str, Row]) -> tuple[Check, ...]:
-    """The five conditions on a data set (gap and level of source-only apart) from the rows by method."""
+    """The six conditions on a data set, from the rows by method."""
     alone, best = _seeds(rows, SOURCE_ONLY, "miou"), _seeds(rows, ORACLE, "miou")
     early = _seeds(rows, SELF_TRAINING, "pl_acc[quarter=1]")
     gaps = {seed: best[seed] - alone[seed] for seed in alone if seed in best}

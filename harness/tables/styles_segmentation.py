@@ -47,7 +47,8 @@ STYLES: dict[str, ColumnStyle] = {
         "lower",
         NEGATIVES,
         3,
-        "share of the pixels queued as negatives of a class that are of this class, mean over classes and the second "
-        "half of the training; `negatives=any`: had every unreliable pixel been queued",
+        "share of the pixels queued as negatives of a class that are of this class, all queues together, mean over the "
+        "second half of the training; `negatives=any`: had every unreliable pixel been queued for every class but the "
+        "one of its pseudo-label",
     ),
 }
