@@ -100,7 +100,7 @@ def checks(rows: Mapping[str, Row]) -> tuple[Check, ...]:
         _mean("source-only", alone, 0.6, 0.8),
         _mean("oracle minus source-only", gaps, 0.1, 0.25),
         _mean("pseudo-labels in the first quarter", early, 0.7, 1.0),
-        Check("seeds on which every class lives", min(living, default=math.nan), least, len(alone), tuple(alone)),
+        Check("seeds on which the weakest class lives", min(living, default=math.nan), least, len(alone), tuple(alone)),
         Check("deviation of source-only", spread, 0.0, 0.06, tuple(alone)),
     )
 
