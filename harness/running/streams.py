@@ -19,6 +19,8 @@ Streams = Mapping[str, Mapping[str, np.ndarray]]
 """The views of a training by stream."""
 MAIN = ""
 FUTURE = "future"
+LABELLED = "labelled"
+"""What ``row_weights`` calls the main stream."""
 
 
 def views(protocol: EvaluationProtocol, dataset: Dataset, kind: type[Any], cell: Cell) -> Streams:
@@ -57,12 +59,19 @@ def batches(
     """The source of batches for a method, each stream in an order of its own.
 
     Rows are weighted where the method has ``row_weights``; ``future_batches`` adds further streams, so that the current
-    batch is the same for every method.
+    batch is the same for every method. Raises ConfigError for weights of a stream that is not read.
     """
     from harness.data.batches import JoinedBatches, ResidentBatches
 
     weights = getattr(method, "row_weights", {})
     ahead = int(getattr(method, "future_batches", 0))
+    strangers = sorted(set(weights) - {name or LABELLED for name in opened})
+    if strangers:
+        raise ConfigError(
+            f"row_weights of '{strangers[0]}', which is not read",
+            where=cell.method,
+            nearest=[name or LABELLED for name in opened],
+        )
 
     def stream(name: str, purpose: str, times: int) -> ResidentBatches:
         view = opened[name]
@@ -75,7 +84,7 @@ def batches(
             channels_last,
             labels=labels,
             groups=labels.get(getattr(method, "batch_groups", "")) if name == MAIN else None,
-            weights=weights.get(name or "labelled"),
+            weights=weights.get(name or LABELLED),
         )
 
     made = {name: stream(name, _named("data", name) if name else "data", 1) for name in opened}

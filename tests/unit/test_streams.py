@@ -111,6 +111,11 @@ def test_impossible_weights_are_refused(weights: np.ndarray) -> None:
         drawn(method=SimpleNamespace(row_weights={"labelled": weights}))
 
 
+def test_weights_of_a_stream_that_is_not_read_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"row_weights of 'unlabelled'.*Did you mean labelled"):
+        drawn(method=SimpleNamespace(row_weights={"unlabelled": np.ones(10)}))
+
+
 def test_a_state_goes_on_at_the_exact_batch() -> None:
     method = SimpleNamespace(future_batches=1, row_weights={"labelled": np.ones(6)})
     source, _ = drawn(method=method, unlabelled_batch_size=3)
