@@ -49,7 +49,8 @@ def _fitting(entry: MethodEntry, preset: Mapping[str, Any], key: str, value: Any
             raise unknown(f"value for {key}:", str(value), [str(a) for a in allowed], COMMAND_LINE)
         return same[0]
     usual = preset[name]
-    if name == "batch_size" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+    needed = name.endswith("batch_size") and bool(usual)  # a stream that the method cannot do without
+    if needed and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ConfigError(f"{key}={value!r} must be a positive whole number", where=COMMAND_LINE)
     if usual is None or value is None:
         return value

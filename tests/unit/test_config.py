@@ -240,3 +240,9 @@ def test_a_setting_that_does_not_exist_names_the_nearest() -> None:
 def test_a_setting_is_chosen_for_the_whole_suite() -> None:
     with pytest.raises(ConfigError, match=r"Write setting=\.\.\. instead"):
         config.parse(["suite=segmentation", "data.options.setting=ssl"])
+
+
+def test_a_method_cannot_do_without_its_unlabelled_stream() -> None:
+    words = ["suite=segmentation", "methods=[self_training]"]
+    with pytest.raises(ConfigError, match="unlabelled_batch_size=0 must be a positive whole number"):
+        config.parse([*words, "self_training.unlabelled_batch_size=0"])

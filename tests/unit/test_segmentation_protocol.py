@@ -162,6 +162,39 @@ def test_a_segmenter_that_labels_nothing_has_its_own_curve_only(dataset: Dataset
     assert measured == {"miou": 1.0}
 
 
+class Labels:
+    """A data set of one split, ``label`` uint8 [N,H,W] below grey images."""
+
+    fields = ("image", "label")
+
+    def __init__(self, label: np.ndarray) -> None:
+        self.held = {"image": np.zeros((*label.shape, 3), np.uint8), "label": label}
+
+    def __len__(self) -> int:
+        return len(self.held["label"])
+
+    def split(self, name: str) -> Labels:
+        return self
+
+    def view(self, fields: Sequence[str]) -> dict[str, np.ndarray]:
+        return {name: self.held[name] for name in fields}
+
+
+def test_unlabelled_images_with_nothing_but_ignored_pixels_have_no_curves(dataset: Dataset, context: Context) -> None:
+    blank = Labels(np.full((2, 4, 8), IGNORE, np.uint8))
+    assert pseudo.measure(Labeller(dataset, "unlabelled"), blank, 2, CLASSES, IGNORE, context) == {}
+
+
+def test_the_stride_oracle_takes_pictures_of_odd_height() -> None:
+    label = np.random.default_rng(0).integers(0, CLASSES, (2, 5, 7), np.uint8)
+    counted = references.reference("oracle:stride", Labels(label), CLASSES, IGNORE)
+    said = label[:, [1, 1, 3, 3, 4]][:, :, [1, 1, 3, 3, 5, 5, 6]]
+    expected = np.zeros((2, CLASSES, CLASSES), np.int64)
+    for image, (truth, found) in enumerate(zip(label, said, strict=True)):
+        np.add.at(expected[image], (truth, found), 1)
+    assert np.array_equal(counted, expected)
+
+
 def test_quarters_of_a_curve() -> None:
     sheet, step = Sheet(), np.arange(1, 9) * 10.0
     rising = np.arange(8) / 10

@@ -29,9 +29,9 @@ def score_matrices(
         sheet.put(f"miou[classes={group}]", value, f"no class belongs to the {group}")
     for name, value in zip(names, metrics.iou_per_class(matrix), strict=True):
         sheet.put(f"iou[class={name}]", float(value), "neither in the truth nor predicted")
-    sheet.put("pixel_acc", metrics.pixel_accuracy(matrix))
-    sheet.put("class_acc", float(np.nanmean(metrics.class_accuracy(matrix))))
-    sheet.put("fw_iou", metrics.frequency_weighted_iou(matrix))
+    for name, value in metrics.overall_columns(matrix).items():
+        if name != "miou":
+            sheet.put(name, value)
     if len(names) == len(metrics.CITYSCAPES_19):
         for subset in (metrics.SYNTHIA_16, metrics.SYNTHIA_13):
             sheet.put(f"miou[classes={len(subset)}]", metrics.mean_iou(matrix, classes=subset))

@@ -35,12 +35,15 @@ def measure(model: Any, split: Split, count: int, classes: int, ignore: int, con
 
     ``pl_acc`` and ``pl_miou`` over all valid pixels, ``pl_kept_acc`` over those kept, their share ``pl_coverage``, the
     calibration error ``pl_ece``, the share of wrong labels among those not kept, ``agreement`` of student and teacher,
-    ``miou`` of the shipped network on the same images; see ``negatives`` for the queues. Empty without hidden truth.
+    ``miou`` of the shipped network on the same images; see ``negatives`` for the queues. Empty without hidden truth:
+    no labels, or labels that are all ignored.
     """
     if "label" not in split.fields:
         return {}
     rows = probed_rows(split, count)
     truth = np.asarray(split.view(("label",))["label"][rows])
+    if (truth == ignore).all():
+        return {}
     images = loaded(np.asarray(split.view(("image",))["image"][rows]), context)
     said = {
         name: torch.cat([model.segment(part, name) for part in images.split(BATCH)]).argmax(1)
