@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.anomaly_maps import find_maps, load_category
-from harness.atomic import write_bytes
 from harness.console import columns as aligned
 from harness.data.mvtec import Item, list_tree
 from harness.metrics import anomaly
 from harness.metrics.anomaly_regions import Connectivity
+from harness.score_output import deliver
 from harness.tables.text import csv_bytes, fixed, number
 from harness.types import ConfigError, DataError
 
@@ -105,13 +105,7 @@ def run(
     ``Settings`` says. Raises ConfigError for a wrong word, DataError for maps, masks or folders that cannot be used.
     """
     scores = score_maps(maps, root, settings(size, smoothing, connectivity, score), only=only)
-    print(table(scores))
-    if out is not None:
-        folder = Path(out).expanduser()
-        write_bytes(folder / "scores.csv", to_csv(scores))
-        write_bytes(folder / "scores.json", to_json(scores))
-        print(f"\n{folder / 'scores.csv'}\n{folder / 'scores.json'}")
-    return 0
+    return deliver(table(scores), to_csv(scores), to_json(scores), out)
 
 
 def settings(

@@ -13,13 +13,13 @@ from typing import TypeVar, get_args
 import torch
 from torch import Tensor
 
-from harness.atomic import write_bytes
 from harness.data.pictures import load_folder
 from harness.metrics import fid, kid, manifold
 from harness.metrics.card import MetricCard, column_name
 from harness.metrics.errors import MetricError, UnknownOption
 from harness.metrics.features import FeatureSpace, feature_space
 from harness.metrics.resize import ResizeProtocol
+from harness.score_output import deliver
 from harness.tables.text import csv_bytes, fixed, number
 from harness.types import ConfigError
 
@@ -73,13 +73,7 @@ def generation(
     sets = {name: torch.from_numpy(load_folder(path, resolution=size)) for name, path in folders.items()}
     rows = {name: space(images.permute(0, 3, 1, 2)) for name, images in sets.items()}
     scores = score_sets(rows["fake"], rows["real"], space)
-    print(table(scores))
-    if out is not None:
-        folder = Path(out).expanduser()
-        write_bytes(folder / "scores.csv", to_csv(scores))
-        write_bytes(folder / "scores.json", to_json(scores))
-        print(f"\n{folder / 'scores.csv'}\n{folder / 'scores.json'}")
-    return 0
+    return deliver(table(scores), to_csv(scores), to_json(scores), out)
 
 
 def score_sets(fake: Tensor, real: Tensor, space: FeatureSpace) -> SetScores:

@@ -12,7 +12,6 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.atomic import write_bytes
 from harness.console import columns as aligned
 from harness.data.label_files import read_numbers
 from harness.data.label_ids import CITYSCAPES, IGNORE, TABLES, VOC, to_train_ids
@@ -20,6 +19,7 @@ from harness.label_folders import find_pairs
 from harness.metrics import segmentation
 from harness.metrics.errors import MetricError
 from harness.metrics.segmentation_scores import Absent, Missing, nan_mean
+from harness.score_output import deliver
 from harness.tables.text import csv_bytes, fixed, number
 from harness.types import ConfigError, DataError
 
@@ -75,13 +75,7 @@ def run(
     cannot be used.
     """
     scores = score_folders(preds, target, settings(classes, ignore, subset, missing, absent, names, ids))
-    print(table(scores))
-    if out is not None:
-        folder = Path(out).expanduser()
-        write_bytes(folder / "scores.csv", to_csv(scores))
-        write_bytes(folder / "scores.json", to_json(scores))
-        print(f"\n{folder / 'scores.csv'}\n{folder / 'scores.json'}")
-    return 0
+    return deliver(table(scores), to_csv(scores), to_json(scores), out)
 
 
 def settings(
