@@ -20,7 +20,7 @@ RESERVED = frozenset(
     [
         *("suite", "methods", "references", "seeds", "tier", "budget", "device", "precision", "executor", "workers"),
         *("threads", "rerun", "checkpoint_seconds", "store", "cache", "out", "data", "root", "settings"),
-        *("floor", "oracle", "setting"),
+        *("floor", "oracle", "setting", "part"),
     ]
 )
 """Words of the command line: no method may take one as its name."""
@@ -29,8 +29,11 @@ _CARD_REQUIRED = ("name", "title", "entry", "capabilities", "data")
 _CARD_FIELDS = (*_CARD_REQUIRED, "paper", "controls_pose", "has_depth", "needs", "switches", "reported", "oracle")
 _PAPER_FIELDS = ("title", "authors", "venue", "year", "arxiv", "doi", "url")
 _SUITE_REQUIRED = ("name", "title", "protocol", "data", "methods", "budget")
-_SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings", "variants")
+_SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings", "variants", "parts")
 _VARIANT_FIELDS = ("methods", "references")
+_PART_FIELDS = ("methods", "references", "data", "protocol", "budget", "settings")
+MAIN = "main"
+"""What the words of a command line call the part of a suite that its own fields describe."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _ENTRY = re.compile(r"[A-Za-z_]\w*:[A-Za-z_]\w*")
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*[.:][A-Za-z_]\w*")
@@ -70,6 +73,9 @@ class Suite:
     ``precision`` is that of all its arms unless a run says otherwise. Where one question is asked in several settings,
     ``variants`` maps each to what it changes (``methods``, ``references``), the first being the default; ``setting``
     names the chosen one. It becomes the data's option ``setting`` and chooses the presets' overlays.
+
+    ``parts`` are further comparisons that a run of the suite does too: each maps to the fields in which it differs;
+    ``part`` says which one this is.
     """
 
     name: str
@@ -86,6 +92,14 @@ class Suite:
     path: Path = Path()
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     setting: str = ""
+    parts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    part: str = MAIN
+
+    def in_part(self, name: str) -> Suite:
+        """This suite in one of its parts, ``main`` being itself. Raises ConfigError with the nearest names."""
+        if name != MAIN and name not in self.parts:
+            raise unknown("part", name, (MAIN, *self.parts), str(self.path))
+        return replace(self, part=name, **self.parts.get(name, {}))
 
     def in_setting(self, name: str) -> Suite:
         """This suite in one of its settings. Raises ConfigError with the nearest names."""
@@ -276,13 +290,7 @@ def read_suite(path: Path) -> Suite:
     _check_fields(raw, _SUITE_REQUIRED, _SUITE_FIELDS, where)
     data = _mapping(raw, "data", where)
     _check_fields(data, ("name",), ("name", "options"), f"{where}: data")
-    budget = {tier: _mapping(_mapping(raw, "budget", where), tier, where) for tier in _mapping(raw, "budget", where)}
-    for tier, amounts in budget.items():
-        if tier not in TIERS:
-            raise unknown("tier", tier, TIERS, f"{where}: budget")
-        for name, images in amounts.items():
-            if not isinstance(images, int) or isinstance(images, bool) or images < 1:
-                raise ConfigError(f"budget.{tier}.{name}: {images!r} must be a positive number of images", where=where)
+    budget = _budget(raw, where)
     tier = raw.get("tier", "micro")
     if tier not in TIERS:
         raise unknown("tier", str(tier), TIERS, f"{where}: tier")
@@ -292,14 +300,15 @@ def read_suite(path: Path) -> Suite:
     seeds = raw.get("seeds", 1)
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise ConfigError(f"seeds: {seeds!r} must be a positive whole number", where=where)
-    settings = _mapping(raw, "settings", where)
-    for key in settings:
-        if key not in TIERS:
-            raise unknown("tier", key, TIERS, f"{where}: settings")
+    settings = _settings(raw, where)
     variants = {name: _mapping(_mapping(raw, "variants", where), name, where) for name in raw.get("variants") or {}}
     for name, changes in variants.items():
         _check_fields(changes, (), _VARIANT_FIELDS, f"{where}: variants.{name}")
         variants[name] = {key: _texts(changes, key, f"{where}: variants.{name}") for key in changes}
+    parts = {
+        name: _part(_mapping(_mapping(raw, "parts", where), name, where), name, where)
+        for name in raw.get("parts") or {}
+    }
     return Suite(
         name=_text(raw, "name", where),
         title=_text(raw, "title", where),
@@ -311,10 +320,49 @@ def read_suite(path: Path) -> Suite:
         seeds=seeds,
         tier=tier,
         precision=precision,
-        settings={key: _mapping(settings, key, f"{where}: settings") for key in settings},
+        settings=settings,
         path=path,
         variants=variants,
+        parts=parts,
     )
+
+
+def _part(raw: Mapping[str, Any], name: str, suite: str) -> dict[str, Any]:
+    """The fields in which a part of a suite differs, checked as the suite's own."""
+    where = f"{suite}: parts.{name}"
+    if name == MAIN or not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} cannot be the name of a part", where=where, remedy="Use lower case, digits and _.")
+    _check_fields(raw, ("methods",), _PART_FIELDS, where)
+    found: dict[str, Any] = {key: _texts(raw, key, where) for key in ("methods", "references") if key in raw}
+    if "protocol" in raw:
+        found["protocol"] = _text(raw, "protocol", where)
+    if "data" in raw:
+        found["data"] = _mapping(raw, "data", where)
+        _check_fields(found["data"], ("name",), ("name", "options"), f"{where}: data")
+    if "budget" in raw:
+        found["budget"] = _budget(raw, where)
+    if "settings" in raw:
+        found["settings"] = _settings(raw, where)
+    return found
+
+
+def _budget(raw: Mapping[str, Any], where: str) -> dict[str, dict[str, int]]:
+    budget = {tier: _mapping(_mapping(raw, "budget", where), tier, where) for tier in _mapping(raw, "budget", where)}
+    for tier, amounts in budget.items():
+        if tier not in TIERS:
+            raise unknown("tier", tier, TIERS, f"{where}: budget")
+        for name, images in amounts.items():
+            if not isinstance(images, int) or isinstance(images, bool) or images < 1:
+                raise ConfigError(f"budget.{tier}.{name}: {images!r} must be a positive number of images", where=where)
+    return budget
+
+
+def _settings(raw: Mapping[str, Any], where: str) -> dict[str, dict[str, Any]]:
+    settings = _mapping(raw, "settings", where)
+    for key in settings:
+        if key not in TIERS:
+            raise unknown("tier", key, TIERS, f"{where}: settings")
+    return {key: _mapping(settings, key, f"{where}: settings") for key in settings}
 
 
 def _check_fields(raw: Mapping[str, Any], required: Sequence[str], allowed: Sequence[str], where: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry, values
-from harness.cards import PRECISIONS, TIERS, Suite, nearest, refuse_code, unknown
+from harness.cards import MAIN, PRECISIONS, TIERS, Suite, nearest, refuse_code, unknown
 from harness.registry import MethodEntry
 from harness.running.settings import RERUNS, RunSettings, default_cache
 from harness.types import Budget, ConfigError, DataSpec, Tier
@@ -63,15 +63,66 @@ def default_store() -> Path:
 
 # -------------------------------------------------------------------------------------------------------- parsing
 def parse(argv: Sequence[str]) -> RunConfig:
-    """Resolve words such as ``suite=3d_aware methods=[hologan] hologan.identity_weight=0,1``.
+    """The first part of ``parts(argv)``: what a verb about one data set works on."""
+    return parts(argv)[0]
 
+
+def parts(argv: Sequence[str]) -> tuple[RunConfig, ...]:
+    """Resolve words such as ``suite=3d_aware methods=[hologan] hologan.identity_weight=0,1``, by part of the suite.
+
+    ``part=`` names one part. Otherwise every part does those of the ``methods`` that it lists, the first one those
+    that no part lists; words about ``data`` leave the parts whose data have that name, or else the first.
     Raises ConfigError, with the nearest valid names, for an unknown key or value, a value that names code, a repeated
     key, or a sweep over anything but a key of a method.
     """
     given = _overrides(argv)
-    suite = _in_setting(registry.suite(_fixed(given, "suite", _missing_suite)), given)
+    suite = registry.suite(_fixed(given, "suite", _missing_suite))
+    chosen = [(suite.in_part(name), methods) for name, methods in _methods_by_part(suite, given).items()]
+    return tuple(
+        _resolve(part, _words_of(given, number, chosen), methods) for number, (part, methods) in enumerate(chosen)
+    )
+
+
+def _methods_by_part(suite: Suite, given: Mapping[str, list[Any]]) -> dict[str, list[str]]:
+    """Which methods of this run belong to which part of the suite."""
+    asked = _method_names(_fixed(given, "methods", [])) if "methods" in given else None
+    names = [MAIN, *suite.parts]
+    if "part" in given:
+        names = [str(_fixed(given, "part", MAIN))]
+    elif any(key.startswith("data.") for key in given):
+        data = _fixed(given, "data.name", suite.data["name"])
+        names = [name for name in names if suite.in_part(name).data["name"] == data] or [MAIN]
+    if asked is None or len(names) == 1:
+        return {name: list(suite.in_part(name).methods) if asked is None else asked for name in names}
+    listed = {name: suite.in_part(name).methods for name in names}
+    strangers = {method for method in asked if not any(method in methods for methods in listed.values())}
+    found = {
+        name: [m for m in asked if m in methods or (m in strangers and name == MAIN)]
+        for name, methods in listed.items()
+    }
+    return {name: methods for name, methods in found.items() if methods}
+
+
+def _words_of(
+    given: Mapping[str, list[Any]], index: int, chosen: Sequence[tuple[Suite, list[str]]]
+) -> dict[str, list[Any]]:
+    """The words that concern one of the chosen parts: without methods and references that only others have."""
+    suite, methods = chosen[index]
+    others = {entry.name for _, names in chosen for entry in _with_needs(names)}
+    others -= {entry.name for entry in _with_needs(methods)}
+    words = {key: several for key, several in given.items() if key != "part" and key.partition(".")[0] not in others}
+    asked = _fixed(given, "references", [])
+    known = {name for part, _ in chosen for name in part.references}
+    if "references" in given and isinstance(asked, list):
+        words["references"] = [[name for name in asked if name in suite.references or name not in known]]
+    return words
+
+
+def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str]) -> RunConfig:
+    """The configuration of one part with its methods."""
+    suite = _in_setting(suite, given)
     tier: Tier = values.one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
-    names = _method_names(_fixed(given, "methods", list(suite.methods)))
+    names = list(methods)
     entries = _with_needs(names)
     presets = {entry.name: entry.preset(tier, suite.setting) for entry in entries}
     base = _base(suite, tier, names, presets)

@@ -228,6 +228,10 @@ class Method(Protocol):
     training split (for caches and closed-form fits, a deterministic function of its input);
     ``batch_groups``: the name of an integer field, such as ``category``, of which every batch shall hold one value.
 
+    Two keys of a preset tell the harness what a method is shown: ``train_images`` N > 0 keeps the first N rows of the
+    training split, so that smaller sets are contained in larger ones; ``conditional`` adds ``batch["category"]``,
+    int64 [B], of ``data.options["classes"]`` classes.
+
     Where a protocol has a second training stream, ``unlabelled``, its fields stand in the batch as ``unlabelled_image``
     and so on, ``config["unlabelled_batch_size"]`` rows of it (0: none). A method may then also have ``row_weights``:
     stream -> float64 [N], set by ``prepare``, with which its rows are drawn with replacement; ``future_batches``: N
@@ -253,6 +257,34 @@ class Generates(Protocol):
     def latents(self, n: int, generator: torch.Generator) -> Tensor: ...
 
     def sample(self, latents: Tensor, cameras: Cameras | None) -> Renders: ...
+
+
+@runtime_checkable
+class Discriminates(Protocol):
+    """Has a discriminator that can be asked.
+
+    ``discriminate`` maps images float32 [N,C,H,W] in [-1,1] to logits float32 [N], higher for what it takes to be real;
+    ``train_images`` is the number of rows of the training split that it was trained on, 0 for all.
+    """
+
+    train_images: int
+
+    def discriminate(self, images: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class HasStyles(Protocol):
+    """Generates through intermediate codes, one per layer (W+ of StyleGAN).
+
+    ``styles`` maps latents to codes float32 [N,L,W]; ``mean_style`` [L,W] is their running mean, towards which codes
+    are truncated; ``render_styles`` draws any codes.
+    """
+
+    def styles(self, latents: Tensor) -> Tensor: ...
+
+    def mean_style(self) -> Tensor: ...
+
+    def render_styles(self, styles: Tensor, cameras: Cameras | None = None) -> Renders: ...
 
 
 @runtime_checkable

@@ -154,8 +154,9 @@ def _integers(name: str, values: NDArray[Any], n: int, device: torch.device | st
             where="ResidentBatches",
             remedy=f"Expected integers [{n},...], one entry per image.",
         )
-    # Maps of labels stay bytes until a batch is drawn: eight times smaller.
-    return torch.from_numpy(np.array(values) if values.dtype == np.uint8 else values.astype(np.int64)).to(device)
+    # Maps of labels and depths stay small until a batch is drawn; torch cannot index 16-bit unsigned numbers.
+    small = {"uint8": np.uint8, "uint16": np.int32}.get(values.dtype.name, np.int64)
+    return torch.from_numpy(np.array(values, small)).to(device)
 
 
 def _probabilities(weights: NDArray[Any], n: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal
@@ -80,6 +80,14 @@ def build(
         else:
             seconds[cell.key] = (measured or {}).get(f"{cell.method}/{cell.tier}", REFERENCE_SECONDS)
     return Plan(planned, seconds, {cell.key: state(cell) for cell in planned}, config.run.rerun)
+
+
+def join(plans: Sequence[Plan]) -> Plan:
+    """One plan of several parts of a run; a cell that two of them share, such as a reference row, stands once."""
+    by_key = {cell.key: cell for plan in plans for cell in plan.cells}
+    seconds = {key: value for plan in plans for key, value in plan.seconds.items()}
+    state = {key: value for plan in plans for key, value in plan.state.items()}
+    return Plan(tuple(by_key.values()), seconds, state, plans[0].rerun)
 
 
 def measured_rates(costs: Iterable[tuple[str, str, float, int]]) -> dict[str, float]:

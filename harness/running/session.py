@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness import config as configuration
+from harness.cards import MAIN
 from harness.config import RunConfig
 from harness.console import Console, columns, duration, leaderboard_text
 from harness.running import plan as planning
@@ -12,7 +13,7 @@ from harness.running.cell import finished
 from harness.running.plan import Plan
 from harness.store import STAGES, Store, StoredResult
 from harness.tables import leaderboard
-from harness.tables.rows import gather
+from harness.tables.rows import Row, gather
 from harness.types import Cell, Executor, Outcome
 
 FAILED = 3
@@ -25,17 +26,18 @@ JUDGE_SECONDS = {"smoke": 10.0, "micro": 150.0, "small": 600.0, "paper": 2400.0}
 
 def run(words: Sequence[str], *, dry_run: bool = False) -> int:
     """Plan and, unless ``dry_run``, work on what is not done; 0 where every cell ended well, else 3."""
-    config = configuration.parse(words)
-    store = Store(config.store)
-    plan = make_plan(config, store)
-    print(plan_text(config, plan))
+    parts = configuration.parts(words)
+    store = Store(parts[0].store)
+    plans = [make_plan(config, store) for config in parts]
+    print(plan_text(parts, plans))
     if dry_run:
         return 0
-    return work(config, store, plan)
+    return work(parts, store, planning.join(plans))
 
 
 def make_plan(config: RunConfig, store: Store) -> Plan:
-    """The plan of a run, with what its store holds and what earlier runs cost; unreadable results count as to do."""
+    """The plan of a part of a run, with what its store holds and what earlier runs cost; unreadable results count as
+    to do."""
     known = {result.key: result for result in store.results(report=lambda error: None)}
 
     def state(cell: Cell) -> planning.State:
@@ -50,8 +52,12 @@ def make_plan(config: RunConfig, store: Store) -> Plan:
     return planning.build(config, state=state, measured=rates)
 
 
-def work(config: RunConfig, store: Store, plan: Plan) -> int:
-    """Run the waiting cells, showing a partial leaderboard after each, then write the tables."""
+def work(parts: Sequence[RunConfig], store: Store, plan: Plan) -> int:
+    """Run the waiting cells, showing a partial leaderboard after each, then write the tables.
+
+    ``plan`` holds the cells of all ``parts``; they differ in methods and data, not in how and where to run.
+    """
+    config = parts[0]
     if config.run.device.startswith("cuda") and config.executor in ("local", "processes"):
         from harness.running.devices import resolve_device
 
@@ -68,14 +74,35 @@ def work(config: RunConfig, store: Store, plan: Plan) -> int:
             if outcome.status == "done":
                 results[outcome.key] = store.read(outcome.key)
                 if len(outcomes) < len(todo) and results[outcome.key].cell.role == "method":
-                    console.line(f"\n{leaderboard_text(gather(results.values(), config.suite.name))}\n")
+                    console.line(f"\n{leaderboard_text(_beside(results, outcome.key))}\n")
     written = leaderboard.write(store, config.suite.name, config.out, config.tier)
-    print(_ending(config, store, plan, outcomes, [str(p) for p in written if p.suffix in (".csv", ".md")]))
+    print(_ending(parts, store, plan, outcomes, [str(p) for p in written if p.suffix in (".csv", ".md")]))
     return FAILED if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
-def plan_text(config: RunConfig, plan: Plan) -> str:
-    """The plan as a table, what it is expected to cost, and where results go."""
+def _beside(results: Mapping[str, StoredResult], key: str) -> list[Row]:
+    """The rows so far on the data of one cell."""
+    cell = results[key].cell
+    same = [r for r in results.values() if r.cell.data.recipe_digest == cell.data.recipe_digest]
+    return gather(same, cell.suite)
+
+
+def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan]) -> str:
+    """The plan of every part as a table, what all of them are expected to cost, and where results go."""
+    plan, workers = planning.join(plans), parts[0].workers
+    expected = f"{len(plan.waiting)} of {len(plan.cells)} cells to run"
+    if plan.waiting:
+        expected += f", expected {duration(plan.expected_seconds / workers)}"
+        if workers > 1:
+            expected += f" with {workers} workers ({duration(plan.expected_seconds)} of CPU time)"
+        if plan.unknown:
+            expected += f", not counting {plan.unknown} cells of unknown cost"
+    tables = "\n".join(_part_text(config, part) for config, part in zip(parts, plans, strict=True))
+    before = "".join(_preparation(config, part) for config, part in zip(parts, plans, strict=True))
+    return f"{tables}\n{expected}\n{before}results: {parts[0].store}\n"
+
+
+def _part_text(config: RunConfig, plan: Plan) -> str:
     if len(plan.cells) <= SHOWN_ROWS:
         rows = [
             [cell.variant, str(cell.seed), _images(cell), _seconds(plan.seconds[cell.key]), plan.state[cell.key]]
@@ -84,20 +111,14 @@ def plan_text(config: RunConfig, plan: Plan) -> str:
         table = columns(["row", "seed", "images", "CPU time", "state"], rows)
     else:
         table = columns(["row", "cells", "images each", "CPU time", "states"], _by_variant(plan))
-    expected = f"{len(plan.waiting)} of {len(plan.cells)} cells to run"
-    if plan.waiting:
-        expected += f", expected {duration(plan.expected_seconds / config.workers)}"
-        if config.workers > 1:
-            expected += f" with {config.workers} workers ({duration(plan.expected_seconds)} of CPU time)"
-        if plan.unknown:
-            expected += f", not counting {plan.unknown} cells of unknown cost"
     notes = [
         f"\n{choice.entry.name} has no {config.tier}.yaml: its {choice.entry.preset_tier(config.tier)} preset is used"
         for choice in config.choices
         if choice.entry.preset_tier(config.tier) != config.tier
     ]
-    head = f"{config.suite.title}: {config.data.name}, {config.data.resolution} px, tier {config.tier}"
-    return f"{head}\n\n{table}\n{''.join(notes)}\n{expected}\n{_preparation(config, plan)}results: {config.store}\n"
+    part = "" if config.suite.part == MAIN else f", part {config.suite.part}"
+    head = f"{config.suite.title}{part}: {config.data.name}, {config.data.resolution} px, tier {config.tier}"
+    return f"{head}\n\n{table}\n{''.join(notes)}"
 
 
 def _by_variant(plan: Plan) -> list[list[str]]:
@@ -148,17 +169,21 @@ def _executor(config: RunConfig, store: Store, console: Console) -> Executor:
     return InProcess(store, config.run, observer=console.observe)
 
 
-def _ending(config: RunConfig, store: Store, plan: Plan, outcomes: Sequence[Outcome], written: Sequence[str]) -> str:
-    """The final table over everything the store holds on these data, what did not end well, and where things are."""
-    rows = leaderboard.rows_of(store, config.suite.name, config.tier)
-    rows = [row for row in rows if row.data_digest == config.data.recipe_digest]
-    parts = [leaderboard_text(rows)] if rows else []
+def _ending(
+    parts: Sequence[RunConfig], store: Store, plan: Plan, outcomes: Sequence[Outcome], written: Sequence[str]
+) -> str:
+    """The final tables over everything the store holds on these data, what did not end well, and where things are."""
+    rows = leaderboard.rows_of(store, parts[0].suite.name, parts[0].tier)
+    told = []
+    for digest in dict.fromkeys(config.data.recipe_digest for config in parts):
+        members = [row for row in rows if row.data_digest == digest]
+        told += [leaderboard_text(members)] if members else []
     bad = [outcome for outcome in outcomes if outcome.status != "done"]
-    parts += [f"{o.status}: {o.label}: {o.reason.removeprefix(f'{o.label}: ')}\n  {store.folder(o.key)}" for o in bad]
+    told += [f"{o.status}: {o.label}: {o.reason.removeprefix(f'{o.label}: ')}\n  {store.folder(o.key)}" for o in bad]
     if not outcomes:
-        parts.append(f"nothing to do: all {len(plan.cells)} cells were finished before")
-    parts.append("\n".join(["tables:", *(f"  {path}" for path in written), f"results:\n  {config.store}"]))
-    return "\n\n".join(parts)
+        told.append(f"nothing to do: all {len(plan.cells)} cells were finished before")
+    told.append("\n".join(["tables:", *(f"  {path}" for path in written), f"results:\n  {store.root}"]))
+    return "\n\n".join(told)
 
 
 def _costs(results: Iterable[StoredResult], device: str) -> Iterator[tuple[str, str, float, int]]:

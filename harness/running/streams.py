@@ -19,15 +19,29 @@ Streams = Mapping[str, Mapping[str, np.ndarray]]
 """The views of a training by stream."""
 MAIN = ""
 FUTURE = "future"
+CATEGORY = "category"
 LABELLED = "labelled"
 """What ``row_weights`` calls the main stream."""
 
 
 def views(protocol: EvaluationProtocol, dataset: Dataset, kind: type[Any], cell: Cell) -> Streams:
     """The views of training by stream: the protocol's ``TRAIN`` as ``""``, and those of its ``STREAMS`` of which the
-    preset wants rows (``<stream>_batch_size``), with the fields that an oracle ``reveals``."""
+    preset wants rows (``<stream>_batch_size``), with the fields that an oracle ``reveals``.
+
+    Of ``TRAIN`` the preset's ``train_images`` keeps the first rows, ``conditional`` adds the category. Raises
+    ConfigError for more rows than there are, or data without categories.
+    """
     split, fields = protocol.TRAIN
-    found = {MAIN: dataset.split(split).view(fields)}
+    rows = _limit(cell, len(dataset.split(split)), split)
+    labels = (CATEGORY,) if cell.config.get("conditional", False) else ()
+    if labels and CATEGORY not in dataset.split(split).fields:
+        raise ConfigError(
+            f"{cell.data.name} has no {CATEGORY} to condition on",
+            where=f"{cell.method}.conditional",
+            remedy="Choose data with categories, such as folder/afhq.",
+        )
+    whole = dataset.split(split).view((*fields, *labels))
+    found: dict[str, Mapping[str, np.ndarray]] = {MAIN: {name: whole[name][:rows] for name in whole} if rows else whole}
     for name, (other, shown) in getattr(protocol, "STREAMS", {}).items():
         if _rows(cell, name):
             revealed = tuple(field for field in getattr(kind, "reveals", ()) if field not in shown)
@@ -37,8 +51,8 @@ def views(protocol: EvaluationProtocol, dataset: Dataset, kind: type[Any], cell:
 
 def facts(protocol: EvaluationProtocol, opened: Streams, dataset: Dataset) -> dict[str, str]:
     """What a stage's seal says about its data: splits, fields and content digests."""
-    split, fields = protocol.TRAIN
-    said = {"split": split, "fields": ",".join(fields), "data": dataset.split(split).digest}
+    split = protocol.TRAIN[0]
+    said = {"split": split, "fields": ",".join(opened[MAIN]), "data": dataset.split(split).digest}
     for name, view in opened.items():
         if name != MAIN:
             other = protocol.STREAMS[name][0]  # type: ignore[attr-defined]
@@ -93,6 +107,18 @@ def batches(
     if ahead:
         made |= {_named(FUTURE, name): stream(name, _named("data", _named(FUTURE, name)), ahead) for name in opened}
     return JoinedBatches(made)
+
+
+def _limit(cell: Cell, rows: int, split: str) -> int:
+    """The first rows of the training split that the preset keeps; 0 for all."""
+    wanted, where = cell.config.get("train_images", 0), f"{cell.method}.train_images"
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise ConfigError(f"{wanted!r} must be a whole number, 0 for all images", where=where)
+    if wanted > rows:
+        raise ConfigError(
+            f"{wanted} images are asked for, and split {split} has {rows}", where=where, remedy="Write 0 for all."
+        )
+    return wanted
 
 
 def _rows(cell: Cell, stream: str) -> int:

@@ -21,16 +21,23 @@ class Split(dict[str, np.ndarray]):
     def view(self, fields: tuple[str, ...]) -> Mapping[str, np.ndarray]:
         return {name: self[name] for name in fields}
 
+    def __len__(self) -> int:
+        return len(self["image"])
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(self)
+
     @property
     def digest(self) -> str:
-        return f"{len(self['image'])} images"
+        return f"{len(self)} images"
 
 
 class Dataset:
     def split(self, name: str) -> Split:
         n = SIZES[name]
         image = np.zeros((n, 4, 8, 3), np.uint8) + np.arange(n, dtype=np.uint8)[:, None, None, None]
-        return Split(image=image, label=image[..., 0].copy())
+        return Split(image=image, label=image[..., 0].copy(), category=np.arange(n) % 3)
 
 
 class Protocol:
@@ -152,3 +159,41 @@ def test_seals_say_what_was_seen() -> None:
         "unlabelled": "unlabelled: image,label: 10 images",
     }
     assert set(streams.samples(opened)) == {"image", "label", "unlabelled_image", "unlabelled_label"}
+
+
+def test_train_images_keeps_the_first_rows_so_that_sets_are_nested() -> None:
+    seen = {}
+    for wanted in (2, 4):
+        source, _ = drawn(train_images=wanted)
+        seen[wanted] = {int(row) for _ in range(8) for row in source.next()["index"]}
+    assert seen == {2: {0, 1}, 4: {0, 1, 2, 3}}
+
+
+def test_fewer_images_than_a_batch_are_shown_several_times() -> None:
+    _, batch = drawn(train_images=1)
+    assert batch["index"].tolist() == [0, 0]
+
+
+def test_train_images_of_all_is_the_plain_stream() -> None:
+    (_, every), (_, plain) = drawn(train_images=6), drawn(train_images=0)
+    assert torch.equal(every["image"], plain["image"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"), [(7, "split labelled has 6"), (-1, "whole number"), (True, "whole number")]
+)
+def test_an_impossible_number_of_training_images_is_refused(wanted: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        drawn(train_images=wanted)
+
+
+def test_a_conditional_method_gets_the_category() -> None:
+    _, batch = drawn(conditional=True)
+    assert torch.equal(batch["category"], batch["index"] % 3)
+    assert "category" not in drawn()[1]
+
+
+def test_conditions_need_categories(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Split, "fields", ("image", "label"))
+    with pytest.raises(ConfigError, match="no category to condition on"):
+        drawn(conditional=True)
