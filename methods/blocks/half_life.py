@@ -1,4 +1,4 @@
-"""The moving average of StyleGAN2-ADA: a half life in images that grows with training (Karras et al. 2020b, table 1)."""
+"""The moving average of StyleGAN2-ADA: a half life in images, shorter while few were seen (Karras et al. 2020b)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adam for networks whose regulariser runs only every k-th step (Karras et al. 2020, appendix B, "lazy regularization")."""
+"""Adam for networks whose regulariser runs only every k-th step (Karras et al. 2020, "lazy regularization")."""
 
 from __future__ import annotations
 

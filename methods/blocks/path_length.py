@@ -10,9 +10,10 @@ from torch import Generator, Tensor
 
 
 def path_lengths(images: Tensor, styles: Tensor, generator: Generator) -> Tensor:
-    """Lengths [N] of J^T y, for y ~ N(0, 1 / (H W)) per pixel, at ``styles`` [N,L,W] that ``images`` [N,C,H,W] depend on.
+    """Lengths [N] of J^T y, J = d images / d styles, for y ~ N(0, 1 / (H W)) per pixel.
 
-    Root of the mean over the L codes of the squared norm over W. Keeps the graph. The caller switches autocast off.
+    ``images`` [N,C,H,W] depend on the codes ``styles`` [N,L,W]. Root of the mean over the L codes of the squared norm
+    over W. Keeps the graph. The caller switches autocast off.
     """
     height, width = images.shape[2:]
     noise = torch.randn(images.shape, generator=generator, device=images.device) / (height * width) ** 0.5

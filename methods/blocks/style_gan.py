@@ -259,11 +259,11 @@ class StyleGAN:
         order given, and the last batch is filled up from the start.
         """
         images, size = images.to(self.context.device).float(), self.options.batch_size
-        rows = torch.arange(-(-len(images) // size) * size, device=images.device) % max(len(images), 1)
-        made = (
-            torch.cat([self._mean_logits(images[part]) for part in rows.split(size)]) if len(images) else rows.float()
-        )
-        return made[: len(images)]
+        if not len(images):
+            return images.new_zeros(0)
+        rows = torch.arange(-(-len(images) // size) * size, device=images.device) % len(images)
+        made = [self._mean_logits(images[part]) for part in rows.split(size)]
+        return torch.cat(made)[: len(images)]
 
     def _mean_logits(self, images: Tensor) -> Tensor:
         if not self.classes:
