@@ -1,0 +1,1 @@
+"""Parts of protocol ``generation_rgbd``."""
