@@ -25,7 +25,7 @@ READINGS = (
 PREFIX, STEP, LOSS = "probe_", "step", "loss"
 SCORES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"}
 """Curves whose peak and fall are told."""
-MEASURED = (*SCORES, "pl_acc", "miou")
+MEASURED = (*SCORES, "pl_acc", "miou", "d_gap")
 """A row with one of these has curves."""
 
 

@@ -19,6 +19,19 @@ STYLES: dict[str, ColumnStyle] = {
     "diversity": ColumnStyle(
         "none", IMAGES, 3, "mean distance between images relative to real ones; below 0.3: collapsed"
     ),
+    "d_gap": ColumnStyle(
+        "lower",
+        IMAGES,
+        3,
+        "how far held-out images have gone from training images (0) to fakes (1) in the eyes of the discriminator",
+        ranked=False,
+    ),
+    "d_train": ColumnStyle("none", IMAGES, 2, "mean logit of training images", page=False),
+    "d_val": ColumnStyle("none", IMAGES, 2, "mean logit of held-out images", page=False),
+    "d_fake": ColumnStyle("none", IMAGES, 2, "mean logit of generated images", page=False),
+    "nn_ratio": ColumnStyle(
+        "none", IMAGES, 3, "distance to the nearest training image relative to as many others; below 1: memorises"
+    ),
     "pose_corr": ColumnStyle("higher", POSE, 3, "absolute correlation of commanded and estimated azimuth"),
     "pose_rank_corr": ColumnStyle("higher", POSE, 3, "the same by ranks", page=False),
     "pose_resultant": ColumnStyle("higher", POSE, 3, "agreement on a full turn after one offset and sign"),

@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from harness.data.views import Dataset
 from harness.judges.shelf import Judges, open_judges
 from harness.metrics import consistency, depth, fid, kid, manifold, pose
+from harness.metrics import overfitting as overfit
 from harness.metrics.card import MetricCard
 from harness.metrics.features import FeatureSpace, feature_space
-from harness.types import Cell, Context, Generates, MissingAsset, Scores, Unsupported
-from suites.protocols.generation import card, geometry, images, pictures, poses, references, sampling
+from harness.types import Cell, Context, Discriminates, Generates, MissingAsset, Scores, Unsupported
+from suites.protocols.generation import card, geometry, images, overfitting, pictures, poses, references, sampling
 from suites.protocols.generation.sheet import Sheet, channels_first
 from suites.protocols.generation.sizes import sizes
 
 METRICS: tuple[MetricCard, ...] = (
-    *fid.CARDS, *kid.CARDS, *manifold.CARDS, *pose.CARDS, *depth.CARDS, *consistency.CARDS, *card.CARDS,
+    *fid.CARDS, *kid.CARDS, *manifold.CARDS, *pose.CARDS, *depth.CARDS, *consistency.CARDS, *overfit.CARDS, *card.CARDS,
 )  # fmt: skip
 REQUIRES: tuple[str, ...] = ("generates",)
 TRAIN: tuple[str, tuple[str, ...]] = ("train", ("image",))
@@ -32,8 +33,18 @@ NO_GEOMETRY, NO_SWEEP, NO_JUDGES = "no geometry", "no exact views of this row", 
 
 
 def predict(model: Generates, dataset: Dataset, settings: Mapping[str, Any], context: Context) -> dict[str, NDArray]:
-    """Draw everything that is scored from a trained model; see ``sampling.draw`` for the arrays."""
-    return sampling.draw(model, dataset.spec.prior, sizes(settings, dataset.spec), context)
+    """Draw everything that is scored from a trained model; see ``sampling.draw`` for the arrays, and
+    ``overfitting.logits`` where its discriminator can be asked."""
+    arrays = sampling.draw(model, dataset.spec.prior, sizes(settings, dataset.spec), context)
+    if isinstance(model, Discriminates):
+        fakes = channels_first(arrays["images"][: overfitting.JUDGED]).float() / 127.5 - 1
+        arrays |= overfitting.logits(model, dataset, fakes, context)
+    return arrays
+
+
+def probe(model: Any, dataset: Dataset, settings: Mapping[str, Any], context: Context) -> dict[str, float]:
+    """The discriminator's gap between training and held-out images along a training; see ``overfitting.measure``."""
+    return overfitting.measure(model, dataset, context) if isinstance(model, Discriminates) else {}
 
 
 def predict_reference(name: str, dataset: Dataset, settings: Mapping[str, Any], seed: int) -> dict[str, NDArray]:
@@ -48,9 +59,11 @@ def score(
     prior, wanted, sheet = dataset.spec.prior, sizes(settings, dataset.spec), Sheet()
     judges = _judges(dataset, judges_root)
     real = dataset.split("test").view(("image",))["image"][: len(predictions["images"])]
-    diversity = images.score_images(
-        sheet, channels_first(predictions["images"]), channels_first(real), _spaces(judges, inception=wanted.inception)
-    )
+    spaces = _spaces(judges, inception=wanted.inception)
+    diversity = images.score_images(sheet, channels_first(predictions["images"]), channels_first(real), spaces)
+    overfitting.score_gap(sheet, predictions)
+    trained = int(cell.config.get("train_images", 0))
+    neighbours = overfitting.score_memory(sheet, predictions["images"], dataset, spaces[0], trained)
     judged = None
     if judges is None or prior is None:
         sheet.lack((*poses.COLUMNS, *geometry.COLUMNS, *geometry.REPROJECTION), NO_JUDGES)
@@ -61,7 +74,9 @@ def score(
     return Scores(
         metrics=sheet.metrics,
         per_sample=sheet.per_sample,
-        pictures=pictures.pictures_of(predictions, judged, prior),
+        pictures=pictures.pictures_of(
+            predictions, judged, prior, neighbours if "logits_train" in predictions else None
+        ),
         notes=sheet.notes,
     )
 

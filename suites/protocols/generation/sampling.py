@@ -11,10 +11,12 @@ from torch import Tensor
 
 from harness.cameras import look_at, select
 from harness.metrics.resize import to_uint8
-from harness.types import Cameras, Context, Generates, PosePrior, Renders
+from harness.types import Cameras, Context, Generates, HasStyles, PosePrior, Renders
 from suites.protocols.generation.sizes import Sizes, neighbours, sweep, tilt
 
 BATCH = 64
+PSI = 0.7
+INTERPOLATIONS, STEPS = 6, 9
 Arrays = dict[str, NDArray]
 
 
@@ -24,11 +26,15 @@ def draw(model: Generates, prior: PosePrior | None, wanted: Sizes, context: Cont
     ``images`` [n] at poses from the prior with ``pose`` [n,2] (azimuth, elevation), ``depth`` and ``mask`` of the first
     ones; ``sweep`` [K,P] and ``tilt`` [K/2,E]: the same K objects at commanded azimuths and elevations; ``views`` [K,V]
     with ``views_depth`` and ``views_mask``; ``swap`` [3,S]: objects, the same with the shape latent of the next object,
-    with its appearance latent. Arrays that a model cannot give (no prior, no depth, no latent of two parts) are absent.
+    with its appearance latent; ``truncated`` [T]: the first images at psi = 0.7 and ``interpolation`` [I,9]: between
+    pairs of them. Arrays that a model cannot give (no prior, no depth, no latent of two parts, no styles) are absent.
     """
     generator = context.generator
     cameras = None if prior is None else context.sample_cameras(wanted.n, generator)
-    arrays = _prior_samples(model, model.latents(wanted.n, generator), cameras, wanted.geometry)
+    latents = model.latents(wanted.n, generator)
+    arrays = _prior_samples(model, latents, cameras, wanted.geometry)
+    if isinstance(model, HasStyles):
+        arrays |= _styled(model, latents[: wanted.latents], cameras)
     if prior is None:
         return arrays
     objects = model.latents(wanted.latents, generator)
@@ -98,6 +104,20 @@ def _swapped(model: Generates, objects: Tensor, prior: PosePrior, context: Conte
     centre = np.asarray([prior.azimuth[0]], np.float32)
     kinds = (objects, shape, appearance)
     return np.stack([_at_poses(model, kind, centre, prior, context)["rgb"][:, 0] for kind in kinds])
+
+
+@torch.no_grad()
+def _styled(model: HasStyles, latents: Tensor, cameras: Cameras | None) -> Arrays:
+    """The same images with styles truncated to ``PSI``, and straight lines in the space of styles."""
+    styles, mean = model.styles(latents), model.mean_style()
+    seen = None if cameras is None else select(cameras, slice(0, len(latents)))
+    truncated = _pictures(model.render_styles(torch.lerp(mean, styles, PSI), seen))
+    pairs = min(INTERPOLATIONS, len(latents) // 2)
+    first, last = styles[:pairs], styles[pairs : 2 * pairs]
+    line = torch.stack([torch.lerp(first, last, k / (STEPS - 1)) for k in range(STEPS)], dim=1)
+    poses = None if cameras is None else select(cameras, torch.arange(pairs).repeat_interleave(STEPS))
+    between = _pictures(model.render_styles(line.flatten(0, 1), poses))
+    return {"truncated": truncated, "interpolation": between.reshape(pairs, STEPS, *between.shape[1:])}
 
 
 def _batches(n: int) -> Iterator[slice]:

@@ -13,6 +13,8 @@ from harness.types import ConfigError, DataSpec, PosePrior
 
 FULL_TURN = math.pi - 1e-6
 TWO_SIGMA = 2.0
+PROBES = "probes"
+"""How often a training is measured is not said here: see ``running.probes``."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ def sizes(settings: Mapping[str, Any], data: DataSpec) -> Sizes:
     """
     known = [field.name for field in fields(Sizes)]
     for name, value in settings.items():
-        if name not in known:
+        if name not in (*known, PROBES):
             raise ConfigError(f"unknown setting {name!r}", where="generation_3d", remedy=f"Known: {', '.join(known)}.")
-        if not isinstance(value, int) or (value < 1 and name != "inception"):
+        if not isinstance(value, int) or (value < 1 and name not in ("inception", PROBES)):
             raise ConfigError(f"{name}: {value!r} must be a positive whole number", where="generation_3d")
     n = min(int(settings.get("n", 2048)), data.splits.get("test", 0) or int(settings.get("n", 2048)))
     latents = int(settings.get("latents", min(64, max(8, n // 32))))
