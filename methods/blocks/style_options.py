@@ -32,7 +32,7 @@ class StyleOptions:
     noise: NoiseKind = "random"
     demodulate: bool = True
     modulation: Modulation = "scaled"
-    folded: bool = True
+    folded: bool = False
     mbstd_group: int = 8
     mapping_rate: float = 0.01
 
