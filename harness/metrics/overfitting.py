@@ -71,7 +71,7 @@ def memorisation_ratio(fake: Array, train: Array, held_out: Array) -> float:
 
 
 def nearest(rows: torch.Tensor, others: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the distance float64 [n] of ``rows`` [n,d] to the nearest of ``others`` [m,d], and int64 [n] which it is."""
+    """Return distances float64 [n] of ``rows`` [n,d] to their nearest of ``others`` [m,d], and int64 [n] which one."""
     # Differences, not products: the distance of a copy has to be 0.
     found = torch.cdist(rows.double(), others.double(), compute_mode="donot_use_mm_for_euclid_dist").min(dim=1)
     return found.values, found.indices
