@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from harness.types import ConfigError
+from methods.blocks.augmentation_ada import PipeAugmentation
 from methods.blocks.diff_augment import DiffAugment
 
 KINDS = ("none", "ada", "diffaug", "fixed")
@@ -88,5 +89,11 @@ def build_augmentation(
         return NoAugmentation(place)
     if kind == "diffaug":
         return DiffAugment(policy, place)
+    if kind == "fixed":
+        return PipeAugmentation(pipe, probability, place)
+    if kind == "ada":
+        if speed_images <= 0:
+            raise ConfigError(f"{speed_images} is not positive", where="augmentation.speed_images")
+        return PipeAugmentation(pipe, probability, place, target=target, speed_images=speed_images)
     nearest = difflib.get_close_matches(kind, KINDS, n=2)
     raise ConfigError(f"{kind!r} is not one of {', '.join(KINDS)}", where="augmentation", nearest=nearest)
