@@ -12,7 +12,11 @@ from typing import Any
 
 from harness.types import ConfigError
 
-GENERATORS = {"defects": "harness.data.defects", "streets": "harness.data.streets"}
+GENERATORS = {
+    "defects": "harness.data.defects",
+    "rooms": "harness.data.rooms",
+    "streets": "harness.data.streets",
+}
 OBJECTS = "harness.data.objects"
 """The procedural generator of each family, objects where none is named; folders of pictures are digested by content."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from harness.data import anomaly_folders, defects_source, segmentation_folders, streets_source
+from harness.data import anomaly_folders, defects_source, rooms_source, segmentation_folders, streets_source
 from harness.data.layouts import LAYOUTS
 from harness.data.objects import CLASSES
 from harness.data.pictures import FILTERS, folder_digest
@@ -20,6 +20,7 @@ BACKGROUNDS = ("random", "sky")
 DEFAULT_PRIORS = {"head": "wide60", "creature": "wide60", "car": "ring", "chair": "ring"}
 NAMES = (
     "defects",
+    "rooms",
     "streets",
     *(f"objects/{name}" for name in CLASSES),
     *(f"folder/{name}" for name in (*LAYOUTS, *anomaly_folders.OPTIONS, *segmentation_folders.OPTIONS)),
@@ -47,7 +48,7 @@ def spec(
     images below ``root``: options are ``crop`` (side of the centre crop in pixels, 0 = largest), ``filter`` (box,
     bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits.
     ``folder/mvtec`` and ``folder/cifar10``: see ``anomaly_folders.spec``; ``defects``: see ``defects_source.spec``;
-    ``streets``: see ``streets_source.spec``; ``folder/cityscapes`` and its like: see ``segmentation_folders.spec``.
+    ``streets``: see ``streets_source.spec``; ``rooms``: see ``rooms_source.spec``; ``folder/cityscapes`` and its like: see ``segmentation_folders.spec``.
     ``prior`` is a pose prior or its name.
     Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
@@ -68,6 +69,10 @@ def spec(
         if chosen is not None:
             raise ConfigError("its images have no camera pose", where=name, remedy="Leave out data.options.prior.")
         return streets_source.spec(tier, resolution, seed, splits or {}, options)
+    if family == "rooms":
+        if chosen is not None:
+            raise ConfigError("its cameras are part of the data", where=name, remedy="Leave out data.options.prior.")
+        return rooms_source.spec(tier, resolution, seed, splits or {}, options)
     side = resolution or RESOLUTIONS[tier]
     if side not in (16, 32, 64, 128, 256):
         raise ConfigError(f"resolution {side} is not supported", where=name, remedy="Use 16, 32, 64, 128 or 256.")

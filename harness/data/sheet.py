@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from harness.data import defects, objects, segmentation_sheet, streets_sheet
+from harness.data import defects, objects, rooms_sheet, segmentation_sheet, streets_sheet
 from harness.data.sources import open_source
 from harness.types import DataSpec
 
@@ -54,13 +54,16 @@ def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | 
     """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3].
 
     A folder of images gives its first ``samples`` training images only, or, with labels, what
-    ``segmentation_sheet.label_rows`` says; ``defects`` see ``defect_rows``, ``streets`` ``streets_sheet.street_rows``.
+    ``segmentation_sheet.label_rows`` says; ``defects`` see ``defect_rows``, ``streets`` ``streets_sheet.street_rows``,
+    ``rooms`` ``rooms_sheet.room_rows``.
     """
     size = scale or max(1, 128 // spec.resolution)
     if spec.family == "defects":
         return defect_rows(spec, size)
     if spec.family == "streets":
         return tiled(streets_sheet.street_rows(spec), streets_sheet.COLUMNS, size)
+    if spec.family == "rooms":
+        return tiled(rooms_sheet.room_rows(spec), rooms_sheet.COLUMNS, size)
     if spec.family == "folder" and "setting" in spec.options:
         return tiled(segmentation_sheet.label_rows(spec), segmentation_sheet.COLUMNS, size)
     if spec.family == "folder":

@@ -70,6 +70,10 @@ def open_source(spec: DataSpec) -> Source:
         from harness.data.streets_source import StreetsSource
 
         return StreetsSource(spec)
+    if spec.family == "rooms":
+        from harness.data.rooms_source import RoomsSource
+
+        return RoomsSource(spec)
     from harness.data.objects_source import ObjectsSource
 
     return ObjectsSource(spec)
