@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from harness.data import anomaly_folders, defects_source, rooms_source, segmentation_folders, streets_source
-from harness.data.layouts import LAYOUTS
+from harness.data import (
+    anomaly_folders,
+    defects_source,
+    rgbd_folders,
+    rooms_source,
+    segmentation_folders,
+    streets_source,
+)
+from harness.data.layouts import LAYOUTS, list_layout
 from harness.data.objects import CLASSES
 from harness.data.pictures import FILTERS, folder_digest
 from harness.data.splits import RESOLUTIONS, TIERS, VIEWS, sizes
@@ -18,12 +25,13 @@ VERSION = "1"  # of the procedural family: raise it when a recipe changes the pi
 LIGHTS = ("camera", "world", "albedo")
 BACKGROUNDS = ("random", "sky")
 DEFAULT_PRIORS = {"head": "wide60", "creature": "wide60", "car": "ring", "chair": "ring"}
+READERS = (anomaly_folders, rgbd_folders, rooms_source, segmentation_folders)
 NAMES = (
     "defects",
     "rooms",
     "streets",
     *(f"objects/{name}" for name in CLASSES),
-    *(f"folder/{name}" for name in (*LAYOUTS, *anomaly_folders.OPTIONS, *segmentation_folders.OPTIONS)),
+    *(f"folder/{name}" for name in (*LAYOUTS, *(name for reader in READERS for name in reader.OPTIONS))),
 )
 OBJECT_OPTIONS = ("light", "background", "views")
 
@@ -48,7 +56,8 @@ def spec(
     images below ``root``: options are ``crop`` (side of the centre crop in pixels, 0 = largest), ``filter`` (box,
     bilinear, bicubic, lanczos) and those of the layout; ``splits`` keeps the first rows of some splits.
     ``folder/mvtec`` and ``folder/cifar10``: see ``anomaly_folders.spec``; ``defects``: see ``defects_source.spec``;
-    ``streets``: see ``streets_source.spec``; ``rooms``: see ``rooms_source.spec``; ``folder/cityscapes`` and its like: see ``segmentation_folders.spec``.
+    ``streets``: see ``streets_source.spec``; ``rooms``: see ``rooms_source.spec``; ``folder/cityscapes`` and its
+    like: see ``segmentation_folders.spec``; ``folder/rgbd``: see ``rgbd_folders.spec``.
     ``prior`` is a pose prior or its name.
     Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
@@ -59,7 +68,7 @@ def spec(
     if family == "folder" and kind not in LAYOUTS:
         if splits:
             raise ConfigError("its splits are taken whole", where=name, remedy="Leave out splits=.")
-        reader = anomaly_folders if kind in anomaly_folders.OPTIONS else segmentation_folders
+        reader = next(reader for reader in READERS if kind in reader.OPTIONS)
         return reader.spec(kind, tier=tier, resolution=resolution, prior=chosen, seed=seed, root=root, options=options)
     if family == "defects":
         if chosen is not None:
@@ -74,8 +83,10 @@ def spec(
             raise ConfigError("its cameras are part of the data", where=name, remedy="Leave out data.options.prior.")
         return rooms_source.spec(tier, resolution, seed, splits or {}, options)
     side = resolution or RESOLUTIONS[tier]
-    if side not in (16, 32, 64, 128, 256):
-        raise ConfigError(f"resolution {side} is not supported", where=name, remedy="Use 16, 32, 64, 128 or 256.")
+    sides = (16, 32, 64, 128, 256, *((512, 1024) if family == "folder" else ()))
+    if side not in sides:
+        listed = f"{', '.join(map(str, sides[:-1]))} or {sides[-1]}"
+        raise ConfigError(f"resolution {side} is not supported", where=name, remedy=f"Use {listed}.")
     if family == "folder":
         return _folder(name, kind, side, chosen, seed, splits or {}, root, options)
     values: dict[str, Option] = {"light": "camera", "background": "random", "views": VIEWS[tier]}
@@ -114,16 +125,26 @@ def _folder(
     if root is None:
         raise ConfigError("no folder given", where=name, remedy="Say where the images are with root=PATH.")
     layout = LAYOUTS[kind]
-    values: dict[str, Option] = {"crop": 0, "filter": "box", **layout.options}
+    values: dict[str, Option] = {"crop": 0, "filter": "box", "subset": 0, **layout.options}
     for option in options:
-        _known(f"option of {name}", option, tuple(values))
-    values |= options
+        _known(f"option of {name}", option, (*values, "classes"))
+    values |= {option: value for option, value in options.items() if option != "classes"}
     _known("filter", str(values["filter"]), tuple(FILTERS))
-    listing = layout.list_files(Path(root), values)
+    if not isinstance(values["crop"], int) or values["crop"] < 0:
+        raise ConfigError(
+            f"crop={values['crop']} is no number of pixels", where=name, remedy="0 is the largest square."
+        )
+    listing = list_layout(kind, Path(root), values, seed)
+    classes = len(listing.category_names) if len(set(listing.categories.values())) > 1 else 0
+    if options.get("classes", classes) != classes:
+        raise ConfigError(f"classes={options['classes']}, but its images are of {classes} classes", where=name)
+    values |= {"classes": classes} if classes else {}
     numbers = {split: len(files) for split, files in listing.splits.items()}
     for split, number in limits.items():
         _known("split", split, tuple(numbers))
-        numbers[split] = min(int(number), numbers[split])
+        if not 1 <= int(number) <= numbers[split]:
+            raise ConfigError(f"{number} rows of split {split}, which has {numbers[split]}", where=name)
+        numbers[split] = int(number)
     files = [path for split in listing.splits.values() for path in split]
     return DataSpec(
         name=name,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness.data.fields import Array, Storage
-from harness.data.layouts import LAYOUTS, Listing, matrix
-from harness.data.pictures import Filter, open_picture, resized
+from harness.data.layouts import LAYOUTS, list_layout, matrix
+from harness.data.listing import Listing
+from harness.data.pictures import FILTERS, open_picture, resized
 from harness.data.sources import SHARD_ROWS, code_digest
 from harness.types import DataError, DataSpec
 
@@ -29,7 +30,8 @@ class FoldersSource:
         spec = self.spec
         if spec.root is None:
             raise DataError("no folder given", where=spec.name, remedy="Say where the images are with root=PATH.")
-        return _list_files(spec.name.partition("/")[2], spec.root, tuple(spec.options.items()), spec.content)
+        layout = spec.name.partition("/")[2]
+        return _list_files(layout, spec.root, tuple(spec.options.items()), spec.seed, spec.content)
 
     def rows(self, split: str) -> int:
         if split not in self.spec.splits:
@@ -45,17 +47,18 @@ class FoldersSource:
         return dict.fromkeys(names, "plain")
 
     def shard_rows(self, split: str) -> int:
-        return SHARD_ROWS if self.spec.resolution <= 64 else SHARD_ROWS // 2
+        side = self.spec.resolution
+        return SHARD_ROWS if side <= 64 else SHARD_ROWS // 2 if side <= 256 else SHARD_ROWS // 16
 
     def produce(self, split: str, first: int, count: int) -> dict[str, Array]:
         options, size = self.spec.options, self.spec.resolution
-        crop, kind = int(options["crop"]), str(options["filter"])
+        crop, kind = int(options["crop"]), next(kind for kind in FILTERS if kind == options["filter"])
         paths = self.listing.splits[split][first : first + count]
         images, points = np.empty((count, size, size, 3), np.uint8), []
         for k, path in enumerate(paths):
             picture = open_picture(path)
             try:
-                images[k] = resized(picture, size, crop, _filter(kind))
+                images[k] = resized(picture, size, crop, kind)
             except DataError as error:
                 raise DataError(error.what, where=str(path), remedy=error.remedy) from error
             if self.listing.landmarks:
@@ -90,17 +93,12 @@ class FoldersSource:
         }
 
     def code(self) -> str:
-        return code_digest("pictures", "layouts", "folders_source")
+        return code_digest("pictures", "subsets", "listing", "layouts", "layouts_faces", "folders_source")
 
 
 @lru_cache(maxsize=4)
 def _list_files(
-    layout: str, root: str, options: tuple[tuple[str, str | int | float | bool], ...], content: str
+    layout: str, root: str, options: tuple[tuple[str, str | int | float | bool], ...], seed: int, content: str
 ) -> Listing:
     """The listing, kept while the folder's ``content`` digest is the same: large sets have 200,000 files."""
-    return LAYOUTS[layout].list_files(Path(root), dict(options))
-
-
-def _filter(name: str) -> Filter:
-    known: tuple[Filter, ...] = ("box", "bilinear", "bicubic", "lanczos")
-    return next(kind for kind in known if kind == name)
+    return list_layout(layout, Path(root), dict(options), seed)

@@ -21,7 +21,7 @@ from harness.types import DataError
 
 Images = NDArray[np.uint8]
 Filter = Literal["box", "bilinear", "bicubic", "lanczos"]
-FILTERS: dict[str, Image.Resampling] = {
+FILTERS: dict[Filter, Image.Resampling] = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,

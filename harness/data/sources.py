@@ -54,6 +54,10 @@ def open_source(spec: DataSpec) -> Source:
         from harness.data import anomaly_folders
 
         return anomaly_folders.open_source(spec)
+    if spec.name == "folder/rgbd":
+        from harness.data import rgbd_folders
+
+        return rgbd_folders.open_source(spec)
     if spec.family == "folder" and "setting" in spec.options:
         from harness.data import segmentation_folders
 

@@ -50,7 +50,7 @@ def test_ffhq_keeps_the_order_of_numbers_and_the_official_parts(tmp_path: Path, 
     assert np.array_equal(test.view(("image",))["image"], heads[3:5])
     assert train.index["notes"] == ["5 images found, FFHQ has 70000"]
     everything = catalogue.spec("folder/ffhq", root=ffhq, resolution=32, use="all")
-    assert dict(everything.splits) == {"train": 5}
+    assert dict(everything.splits) == {"train": 5, "test": 5}
 
 
 def test_a_folder_split_has_the_interface_of_the_procedural_ones(tmp_path: Path, ffhq: Path) -> None:
@@ -84,7 +84,7 @@ def test_afhq_versions_and_domains(tmp_path: Path, heads: np.ndarray, second: st
     assert train["image"].shape == (3, 16, 16, 3)
     dogs = catalogue.spec("folder/afhq", root=root, resolution=16, domain="dog")
     assert opened(dogs, tmp_path / "cache", "test").view(("category",))["category"].tolist() == [1]
-    with pytest.raises(DataError, match=r"unknown domain 'dogs'.*dog"):
+    with pytest.raises(ConfigError, match=r"unknown domain 'dogs'.*dog"):
         catalogue.spec("folder/afhq", root=root, domain="dogs")
 
 

@@ -1,0 +1,39 @@
+"""What a reader of a published layout finds in a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from harness.types import ConfigError
+
+Options = Mapping[str, str | int | float | bool]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a layout found: per split the files in order; ``categories`` (int) and ``attributes`` (-1 or 1) and
+    ``landmarks`` (x, y in pixels of the file) by file; ``notes`` for the user."""
+
+    splits: dict[str, tuple[Path, ...]]
+    category_names: tuple[str, ...] = ()
+    categories: dict[Path, int] = field(default_factory=dict)
+    attribute_names: tuple[str, ...] = ()
+    attributes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
+    landmark_names: tuple[str, ...] = ()
+    landmarks: dict[Path, tuple[float, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def one_of(options: Options, key: str, known: Sequence[str]) -> None:
+    """Raise ConfigError, with the nearest, unless the option ``key`` is one of the ``known`` words."""
+    if options[key] not in known:
+        near = get_close_matches(str(options[key]), known, n=1)
+        raise ConfigError(f"unknown {key} '{options[key]}'", nearest=near, remedy=f"Known: {', '.join(known)}.")
+
+
+def count_note(name: str, found: int, official: int) -> tuple[str, ...]:
+    """A note where a set has another number of images than the published one."""
+    return () if found == official else (f"{found} images found, {name} has {official}",)
