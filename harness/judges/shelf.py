@@ -28,6 +28,9 @@ from harness.leases import Busy, Lease
 from harness.metrics.features import FeatureSpace
 from harness.types import DataSpec, StoreError, Unsupported, digest_of
 
+FAMILIES = ("objects", "rooms")
+"""Families that keep exact pose, depth and factors; in rooms the azimuth is the yaw about the room's pivot."""
+
 HELD_OUT = 8
 """One in this many oracle pictures is kept for the judges' own report."""
 
@@ -106,7 +109,7 @@ def open_judges(
     StoreError for a damaged file, Busy if another process has not finished after ``wait_s`` seconds.
     """
     spec = dataset.spec
-    if spec.family != "objects" or spec.prior is None or spec.splits.get("oracle", 0) < 2 * HELD_OUT:
+    if spec.family not in FAMILIES or spec.prior is None or spec.splits.get("oracle", 0) < 2 * HELD_OUT:
         raise Unsupported(
             "the judges need exact pose, depth and factors of at least 16 oracle pictures",
             where=spec.name,

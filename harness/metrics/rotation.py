@@ -193,8 +193,9 @@ class RotationErrors:
 
     def compute(self) -> dict[str, float]:
         """Columns ``e_depth``, ``e_depth[theta=0]``, ``e_depth[theta=flipped]``, ``gain_depth``, the same of ``rgb``,
-        ``mask_share`` and ``warp_psnr`` (mean over pairs with a visible pixel). Raises EmptyInput when no pixel lands in
-        frame.
+        ``mask_share`` and ``warp_psnr`` (mean over pairs with a visible pixel).
+
+        Raises EmptyInput when no pixel lands in frame.
         """
         total = dict(zip(self.FIELDS, self._rows.sum(0), strict=True))
         if not total["inside"] or not total["inside_flipped"]:

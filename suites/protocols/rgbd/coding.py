@@ -1,9 +1,9 @@
 """The coding of depth that training sees, and its inverse.
 
 A stored depth is a whole number 0..60000, d = (code - 30000) / 30000 in [-1,1], large = far (DepthGAN, Shi et al.
-2022). The rotation warp takes (d + 1) / 2 + 0.13 as the metric depth, here called level + offset: with ``coding=common`` it is
-the depth in units of ``depth_unit`` metres; with ``coding=per_image``, the published form, the depth relative to the
-farthest pixel.
+2022). The rotation warp takes (d + 1) / 2 + 0.13 as the metric depth, here called level + offset. With
+``coding=common`` it is the depth in units of ``depth_unit`` metres; with ``coding=per_image``, the published form, the
+level is the depth relative to the farthest pixel, and the offset an assumption of the warp.
 """
 
 from __future__ import annotations
@@ -31,34 +31,33 @@ class Coding:
 
     @classmethod
     def of(cls, spec: DataSpec) -> Coding:
-        """The coding of a data set; one metre where none is stated, as for folders of relative depth maps."""
+        """The coding of a data set; where none is stated, as for folders, depth is relative."""
         return cls(float(spec.options.get("depth_unit", 1.0)), spec.options.get("coding", "per_image") == "per_image")
 
-    def metric(self, codes: NDArray) -> NDArray[np.float32]:
-        """Stored codes [N,H,W] -> the z-depth in world units that the warp assumes."""
-        return ((levels(codes) + OFFSET) * self.unit).astype(np.float32)
+    def rendered(self, codes: NDArray) -> NDArray[np.float32]:
+        """Stored codes [N,H,W] -> the z-depth in world units that a generator of them renders."""
+        return ((codes.astype(np.float64) / (2 * MIDDLE) + OFFSET) * self.unit).astype(np.float32)
 
-    def levels_of(self, depth: NDArray) -> NDArray[np.float64]:
-        """z-depth [N,H,W] of a generator in world units -> level (d + 1) / 2."""
-        return depth.astype(np.float64) / self.unit - OFFSET
+    def level(self, rendered: NDArray) -> NDArray[np.float64]:
+        """z-depth [...,H,W] of a generator, in world units -> level (d + 1) / 2."""
+        return rendered.astype(np.float64) / self.unit - OFFSET
 
-    def levels_of_metres(self, depth: NDArray) -> NDArray[np.float64]:
-        """True or estimated z-depth [N,H,W] in metres -> level as the data would code it."""
+    def level_of_truth(self, depth: NDArray) -> NDArray[np.float64]:
+        """True or estimated z-depth [N,H,W] in metres -> the level that the data gives it."""
         depth = depth.astype(np.float64)
         if self.per_image:
             return depth / depth.max(axis=(1, 2), keepdims=True)
         return depth / self.unit - OFFSET
 
-    def warped(self, depth: NDArray) -> NDArray[np.float64]:
+    def warped(self, rendered: NDArray) -> NDArray[np.float64]:
         """z-depth of a generator -> level + offset, the depth of the warp, at least ``NEAREST``."""
-        return np.maximum(depth.astype(np.float64) / self.unit, NEAREST)
+        return np.maximum(rendered.astype(np.float64) / self.unit, NEAREST)
 
-
-def levels(codes: NDArray) -> NDArray[np.float64]:
-    """Stored codes [N,H,W] -> level (d + 1) / 2 in [0,1]."""
-    return codes.astype(np.float64) / (2 * MIDDLE)
+    def shape_of(self, rendered: NDArray) -> NDArray[np.float64]:
+        """z-depth of a generator -> what is proportional to the true depth, at least ``NEAREST``."""
+        return np.maximum(self.level(rendered), NEAREST) if self.per_image else self.warped(rendered)
 
 
 def signed(codes: NDArray) -> NDArray[np.float32]:
     """Stored codes [N,H,W] -> d in [-1,1]."""
-    return (codes.astype(np.float32) - MIDDLE) / MIDDLE
+    return (codes.astype(np.float32) - np.float32(MIDDLE)) / np.float32(MIDDLE)

@@ -15,6 +15,7 @@ from harness.data.views import Dataset
 from harness.metrics.binned_depth import binned_cross_entropy
 from harness.metrics.resize import to_uint8
 from harness.types import Cameras, Context, Discriminates, Generates, PosePrior
+from suites.protocols.generation.overfitting import JUDGED
 from suites.protocols.generation.sizes import Sizes, neighbours
 from suites.protocols.rgbd.coding import FIELD, Coding, signed
 
@@ -27,8 +28,9 @@ def draw(model: Generates, dataset: Dataset, wanted: Sizes, context: Context) ->
 
     ``images`` [n] and ``depth`` [n] at poses from the prior; ``views`` [K,V] and ``views_depth`` of K rooms at the V
     yaws ``views_yaw``; ``swap`` [A,A] and ``swap_depth``: code a of the first path (depth) in row a, code b of the
-    second (appearance) in column b, all at one pose. ``d_train``, ``d_val``, ``d_fake``: logits of the discriminator;
-    ``head_ce`` [m]: cross-entropy of its depth head on images of ``val``. What a model cannot give is absent.
+    second (appearance) in column b, all at one pose. ``logits_train``, ``logits_val``, ``logits_fake`` of the
+    discriminator; ``head_ce`` [m]: cross-entropy of its depth head on images of ``val``, and its number of bins
+    ``head_bins``. What a model cannot give is absent.
     """
     generator, prior = context.generator, dataset.spec.prior
     cameras = None if prior is None else context.sample_cameras(wanted.n, generator)
@@ -38,7 +40,7 @@ def draw(model: Generates, dataset: Dataset, wanted: Sizes, context: Context) ->
         arrays |= _at_yaws(model, rooms, neighbours(prior, wanted.views), prior, context)
         if rooms.ndim == 3 and rooms.shape[1] == 2:
             arrays |= _swapped(model, rooms[: max(2, int(wanted.swaps**0.5))], prior, context)
-    return arrays | _asked(model, dataset, arrays, wanted.geometry, context)
+    return arrays | _asked(model, dataset, arrays, context)
 
 
 def _sampled(model: Generates, latents: Tensor, cameras: Cameras | None, *, names: tuple[str, str]) -> Arrays:
@@ -73,27 +75,31 @@ def _as_grid(arrays: Arrays, rows: int) -> Arrays:
     return {name: array.reshape(rows, -1, *array.shape[1:]) for name, array in arrays.items()}
 
 
-def _asked(model: Any, dataset: Dataset, arrays: Mapping[str, NDArray], most: int, context: Context) -> Arrays:
-    """What the model's discriminator says of at most ``most`` training, held-out and generated RGBD images."""
-    has_logits = isinstance(model, Discriminates) and "depth" in arrays
-    if not (has_logits or hasattr(model, "depth_logits")):
+def _asked(model: Any, dataset: Dataset, arrays: Mapping[str, NDArray], context: Context) -> Arrays:
+    """What the model's discriminator says of training, held-out and generated RGBD images, ``JUDGED`` of each."""
+    has_logits, has_head = isinstance(model, Discriminates) and "depth" in arrays, hasattr(model, "depth_logits")
+    if not (has_logits or has_head):
         return {}
     answers: Arrays = {}
-    held_out = _real(dataset, "val", most)
+    held_out = _real(dataset, held_out_split(dataset), JUDGED)
     if has_logits:
-        seen = min(most, model.train_images or most)
-        coded = 2 * Coding.of(dataset.spec).levels_of(arrays["depth"][:most]) - 1
+        coded = 2 * Coding.of(dataset.spec).level(arrays["depth"][:JUDGED]) - 1
         shown = {
-            "d_train": _real(dataset, "train", seen),
-            "d_val": held_out,
-            "d_fake": _rgbd(arrays["images"][:most], coded),
+            "logits_train": _real(dataset, "train", min(JUDGED, model.train_images or JUDGED)),
+            "logits_val": held_out,
+            "logits_fake": _rgbd(arrays["images"][:JUDGED], coded),
         }
         answers = {name: _in_batches(model.discriminate, images, context) for name, images in shown.items()}
-    if hasattr(model, "depth_logits"):
+    if has_head:
         logits = _in_batches(model.depth_logits, held_out[:, :3], context)
         answers["head_ce"] = np.asarray(binned_cross_entropy(logits, held_out[:, 3], reduction="none"))
         answers["head_bins"] = np.asarray(logits.shape[1])
     return answers
+
+
+def held_out_split(dataset: Dataset) -> str:
+    """The split whose images a discriminator is asked about: ``val``, or ``test`` where there is none."""
+    return "val" if dataset.spec.splits.get("val") else "test"
 
 
 def _real(dataset: Dataset, split: str, most: int) -> Tensor:
