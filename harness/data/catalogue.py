@@ -25,7 +25,7 @@ VERSION = "1"  # of the procedural family: raise it when a recipe changes the pi
 LIGHTS = ("camera", "world", "albedo")
 BACKGROUNDS = ("random", "sky")
 DEFAULT_PRIORS = {"head": "wide60", "creature": "wide60", "car": "ring", "chair": "ring"}
-READERS = (anomaly_folders, rgbd_folders, rooms_source, segmentation_folders)
+READERS = (anomaly_folders, rgbd_folders, segmentation_folders)
 NAMES = (
     "defects",
     "rooms",
