@@ -123,25 +123,26 @@ def _enlarge(size: int, before: int, after: int, dtype: torch.dtype, device: tor
 @functools.lru_cache(maxsize=16)
 def _enlarge_all(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``_enlarge`` with the greatest margins: fine sample m has 2 f[m - 2k + 5] of coarse sample k."""
-    length = 3 * size - 2
-    taps = _taps()
-    tap = torch.arange(2 * length)[:, None] - 2 * torch.arange(length) + REACH - 1
-    weight = torch.where((tap >= 0) & (tap < len(taps)), 2 * taps[tap.clamp(0, len(taps) - 1)], 0)
-    source = (torch.arange(length) - (size - 1)).abs()
-    source = torch.minimum(source, 2 * (size - 1) - source)
-    return (weight @ F.one_hot(source, size).to(weight)).to(device, dtype)
+    # A cached constant must be an ordinary tensor even where it is first needed under inference mode.
+    with torch.inference_mode(False):
+        length = 3 * size - 2
+        weight = 2 * _tap(torch.arange(2 * length)[:, None] - 2 * torch.arange(length))
+        source = (torch.arange(length) - (size - 1)).abs()
+        source = torch.minimum(source, 2 * (size - 1) - source)
+        return (weight @ F.one_hot(source, size).to(weight)).to(device, dtype)
 
 
 @functools.lru_cache(maxsize=16)
 def _reduce(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[size, 2 (size + 2 BORDER)]: the transpose of doubling, cut to the image."""
-    taps = _taps()
-    tap = torch.arange(2 * (size + 2 * BORDER)) - 2 * BORDER - 2 * torch.arange(size)[:, None] + REACH - 1
-    weight = torch.where((tap >= 0) & (tap < len(taps)), taps[tap.clamp(0, len(taps) - 1)], 0)
-    return weight.to(device, dtype)
+    with torch.inference_mode(False):
+        fine = torch.arange(2 * (size + 2 * BORDER)) - 2 * BORDER
+        return _tap(fine - 2 * torch.arange(size)[:, None]).to(device, dtype)
 
 
-def _taps() -> Tensor:
-    """``SYM6`` with sum 1, float64."""
+def _tap(distance: Tensor) -> Tensor:
+    """The tap, of sum 1, between a coarse sample and the fine one that is ``distance`` fine samples behind its place."""
     taps = torch.tensor(SYM6, dtype=torch.float64)
-    return taps / taps.sum()
+    place = distance + REACH - 1
+    found = (taps / taps.sum())[place.clamp(0, len(taps) - 1)]
+    return torch.where((place >= 0) & (place < len(taps)), found, 0)

@@ -1,4 +1,4 @@
-"""Adaptive discriminator augmentation (Karras et al. 2020): the pipe of transforms and the control of its probability."""
+"""Adaptive discriminator augmentation (Karras et al. 2020): the pipe of transforms and its probability's control."""
 
 from __future__ import annotations
 

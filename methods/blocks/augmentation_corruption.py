@@ -64,6 +64,12 @@ def band_operators(size: int, dtype: torch.dtype, device: torch.device) -> Tenso
     With a(z) = h(z) h(1/z) / 2 of the wavelet sym2 the highest band is 1 - a(z), the next a(z) (1 - a(z^2)) and so on;
     all are symmetric, and borders are reflected as often as the filter's reach needs.
     """
+    # A cached constant must be an ordinary tensor even where it is first needed under inference mode.
+    with torch.inference_mode(False):
+        return _band_operators(size).to(device, dtype)
+
+
+def _band_operators(size: int) -> Tensor:
     root = math.sqrt(3)
     low = torch.tensor([1 + root, 3 + root, 3 - root, 1 - root], dtype=torch.float64) / (4 * math.sqrt(2))
     half = F.conv1d(low.view(1, 1, -1), low.view(1, 1, -1), padding=3).flatten() / 2
@@ -83,7 +89,7 @@ def band_operators(size: int, dtype: torch.dtype, device: torch.device) -> Tenso
         for tap, weight in enumerate(kernel.tolist()):
             source = (place + tap - len(kernel) // 2) % period
             operator[place, torch.minimum(source, period - source).clamp(max=size - 1)] += weight
-    return operators.to(device, dtype)
+    return operators
 
 
 def _convolved(a: Tensor, b: Tensor) -> Tensor:
