@@ -99,8 +99,9 @@ class PipeAugmentation:
         if (step + 1) % INTERVAL or not self.speed_images or not self._seen:
             return
         direction = (self._signs / self._seen - self.target).sign()
-        self.probability = (self.probability + direction * (batch_size * INTERVAL / self.speed_images)).clamp(min=0)
-        self._signs, self._seen = torch.zeros_like(self._signs), 0
+        self.probability.add_(direction, alpha=batch_size * INTERVAL / self.speed_images).clamp_(min=0)
+        self._signs.zero_()
+        self._seen = 0
 
     def state_dict(self) -> dict[str, Any]:
         """p and the observations since it last changed."""
@@ -108,6 +109,6 @@ class PipeAugmentation:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what ``state_dict`` returned, onto this augmentation's device."""
-        self.probability = state["probability"].to(self.probability)
-        self._signs = state["signs"].to(self._signs)
+        self.probability.copy_(state["probability"])
+        self._signs.copy_(state["signs"])
         self._seen = int(state["seen"])
