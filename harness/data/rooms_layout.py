@@ -16,14 +16,18 @@ from harness.data.textures import hsv
 MAIN = ("none", "bed", "sofa")
 WIDTH, HEIGHT, DEPTH = (3.6, 5.6), (2.4, 3.0), (3.6, 5.4)  # metres
 CLEAR = 1.5  # metres between the camera and the nearest furniture
+TURNED = 1.35  # how much further aside than straight ahead a turned camera sees the walls
 _CENTRE = Frame(0.0, 0.0)
+_FURNITURE, _SHARES = (TABLE, CABINET, LAMP, CHAIR, PLANT), (0.22, 0.24, 0.13, 0.23, 0.18)
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What the camera needs of a room, before the room is known: the pivot at shares ``across`` (of the width) and
-    ``along`` (of the depth), how far the camera stands from it (``away``, ``aside``) and the tangent of half its
-    field of view."""
+    """What a room must know of the camera.
+
+    Its pivot stands at shares ``across`` of the width (from the middle) and ``along`` of the depth; its distance from
+    the pivot along z is ``away`` (metres); ``tangent`` is that of half its field of view.
+    """
 
     across: float
     along: float
@@ -109,13 +113,13 @@ class Planner:
     def _wall(self, half_width: float) -> tuple[Frame, int] | None:
         """A free place on a wall that the camera sees, as a frame whose front faces the room, and the wall's number."""
         for _ in range(6):
-            wall = (0, 0, 1, 2)[int(self.layout.integers(4))]
+            wall = int(self.layout.integers(3))
             if wall == 0:
                 reach = self.eye_z * self.tangent * 0.9
                 low, high = max(-self.half, self.pivot_x - reach), min(self.half, self.pivot_x + reach)
             else:
                 side = 1 if wall == 2 else -1
-                low, high = 0.0, self.eye_z - (self.half - side * self.pivot_x) / self.tangent
+                low, high = 0.0, self.eye_z - (self.half - side * self.pivot_x) / (self.tangent * TURNED)
             if high - low < 2 * half_width + 0.3:
                 continue
             at = float(self.layout.uniform(low + half_width + 0.12, high - half_width - 0.12))
@@ -222,7 +226,7 @@ class Planner:
 
     def _furniture(self) -> bool:
         layout = self.layout
-        kind = (TABLE, CABINET, LAMP, CHAIR, PLANT)[int(layout.integers(5))]
+        kind = int(layout.choice(_FURNITURE, p=_SHARES))
         size = furniture.draw_size(kind, layout)
         where = ("back", "side")[int(layout.integers(2))] if kind == CABINET else "free"
         frame = self._stand(size, where)
