@@ -81,6 +81,24 @@ class Sphere:
         return Renders(rgb, depth, hit.float())
 
 
+class Styled(Sphere):
+    """Its styles are its latents; its discriminator finds brightness real and knows eight training images."""
+
+    train_images = 8
+
+    def styles(self, latents: Tensor) -> Tensor:
+        return latents[:, None]
+
+    def mean_style(self) -> Tensor:
+        return torch.zeros(1, 3)
+
+    def render_styles(self, styles: Tensor, cameras: Cameras | None = None) -> Renders:
+        return self.sample(styles[:, 0], cameras)
+
+    def discriminate(self, images: Tensor) -> Tensor:
+        return images.mean((1, 2, 3))
+
+
 class Reader:
     """A judge that reads the colour code and knows the sphere's depth at the shown pose."""
 
@@ -185,6 +203,42 @@ def test_latents_of_two_parts_are_swapped() -> None:
     assert scores.per_sample["swap_matrix"].shape == (2, 2)
     assert scores.pictures["swap"].ndim == 3
     assert "swap_shape" not in scored(Sphere()).metrics
+
+
+def test_a_discriminator_is_asked_about_its_training_images() -> None:
+    dataset: Any = DiscDataset()
+    scores = scored(Styled())
+    known = dataset.split("train").view(("image",))["image"][:8]
+    assert scores.metrics["d_train"] == pytest.approx(float((known / 127.5 - 1).mean()), abs=1e-6)
+    means = [scores.metrics[f"d_{name}"] for name in ("train", "val", "fake")]
+    assert scores.metrics["d_gap"] == pytest.approx((means[0] - means[1]) / (means[0] - means[2]))
+    assert scored(Sphere()).notes["d_gap"] == "no discriminator to ask"
+    assert math.isfinite(scored(Sphere()).metrics["nn_ratio[proc-v1|n=40]"])
+
+
+def test_styles_are_truncated_and_interpolated() -> None:
+    dataset: Any = DiscDataset()
+    arrays = generation_3d.predict(Styled(), dataset, SETTINGS, context())
+    assert arrays["truncated"].shape == (6, SIDE, SIDE, 3)
+    assert arrays["interpolation"].shape == (3, 9, SIDE, SIDE, 3)
+    assert np.array_equal(arrays["interpolation"][:, 0], arrays["images"][:3])
+    # Blue codes the latent: halfway between black and white at 0.
+    blue = arrays["truncated"][:, SIDE // 2, SIDE // 2, 2] - 128.0
+    np.testing.assert_allclose(blue, 0.7 * (arrays["images"][:6, SIDE // 2, SIDE // 2, 2] - 128.0), atol=1)
+    assert {"truncated", "interpolation", "neighbours"} <= set(scored(Styled()).pictures)
+
+
+def test_a_probe_leaves_randomness_alone_and_repeats() -> None:
+    dataset: Any = DiscDataset()
+    around = context()
+    before = around.generator.get_state()
+    model = Styled()
+    model.sample = lambda latents, cameras: Renders(latents[:, :, None, None].expand(-1, -1, SIDE, SIDE))  # type: ignore[method-assign]
+    first = generation_3d.probe(model, dataset, SETTINGS, around)
+    assert first == generation_3d.probe(model, dataset, SETTINGS, around)
+    assert set(first) == {"d_gap", "d_train", "d_val", "d_fake"}
+    assert torch.equal(around.generator.get_state(), before)
+    assert generation_3d.probe(Sphere(), dataset, SETTINGS, around) == {}
 
 
 def test_the_same_predictions_give_the_same_scores() -> None:

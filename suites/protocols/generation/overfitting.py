@@ -29,9 +29,11 @@ def logits(
     model: Discriminates, dataset: Dataset, fakes: torch.Tensor, context: Context, count: int = JUDGED
 ) -> dict[str, NDArray[np.float32]]:
     """``logits_train``, ``logits_val``, ``logits_fake`` float32: what the discriminator says of images it was trained
-    on, of split ``val``, and of generated ones [N,C,H,W] in [-1,1]; at most ``count`` of each."""
+    on, of split ``val`` (``test`` where there is none), and of generated ones [N,C,H,W] in [-1,1]; at most ``count`` of
+    each."""
+    held_out = "val" if dataset.spec.splits.get("val") else "test"
     known = dataset.split("train").view(("image",))["image"][: model.train_images or None][:count]
-    kinds = {"train": _unit(known), "val": _unit(dataset.split("val").view(("image",))["image"][:count])}
+    kinds = {"train": _unit(known), "val": _unit(dataset.split(held_out).view(("image",))["image"][:count])}
     kinds["fake"] = fakes[:count].float()
     said = {f"logits_{name}": model.discriminate(images.to(context.device)) for name, images in kinds.items()}
     return {name: values.float().cpu().numpy() for name, values in said.items()}
