@@ -133,8 +133,7 @@ def furnish(spec: DataSpec, place: Address) -> Furnished:
     while True:
         across = float(generator.uniform(*PIVOT_X))
         planner = Planner(Sight(across, along, float(away), float(np.tan(fov / 2))), layout, paint)
-        below = pivot_y + radius * np.sin(elevation) < planner.height - WALL_GAP
-        if not below or abs(planner.pivot_x) + aside > planner.half - WALL_GAP:
+        if abs(planner.pivot_x) + aside > planner.half - WALL_GAP:
             continue
         room = planner.furnish()
         found = Furnished(Scene(planner.pieces, room.lamp, texture), room, pose)

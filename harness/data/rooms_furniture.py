@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from harness.data.rooms_materials import draw_material, wooden
-from harness.data.rooms_pieces import Frame, Pieces
+from harness.data.rooms_pieces import Frame, Material, Pieces
 
 LABELS = (
     "none", "floor", "wall", "ceiling", "window", "bed_sofa", "table", "cabinet", "lamp", "rug", "picture", "chair",
@@ -56,7 +56,7 @@ def add_sofa(pieces: Pieces, frame: Frame, size: Size, layout: np.random.Generat
     w, d = size
     arm, back = float(layout.uniform(0.55, 0.68)), float(layout.uniform(0.75, 0.95))
     cloth = draw_material(paint, ("plain", "plain", "plain", "stripes", "mottled"), frequency=(1.2, 2.0))
-    seat = draw_material(paint, hue=None) if paint.random() < 0.15 else cloth
+    seat = draw_material(paint) if paint.random() < 0.15 else cloth
     pieces.add("box", BED_SOFA, cloth, frame, [0, 0.17, 0], [w, 0.14, d])
     pieces.add("soft", BED_SOFA, cloth, frame, [0, back / 2, -d + 0.13], [w, back / 2, 0.15])
     for side in (-1, 1):
@@ -114,31 +114,47 @@ def add_cabinet(
     pieces: Pieces, frame: Frame, size: Size, layout: np.random.Generator, paint: np.random.Generator
 ) -> None:
     """A chest of drawers, a wardrobe with doors, or a shelf with books."""
-    w, d = size
     kind = int(layout.integers(3))
     half = float(layout.uniform((0.35, 0.85, 0.5)[kind], (0.55, 1.0, 0.95)[kind]))
-    if kind == 1:
-        w = max(w, 0.42)
     wood = wooden(paint) if paint.random() < 0.7 else draw_material(paint, saturation=(0, 0.5), value=(0.3, 0.95))
-    other = replace(wood, colour=np.clip(np.asarray(wood.colour) * 1.25, 0, 1), second=wood.colour)
-    if kind < 2:
-        pieces.add("box", CABINET, wood, frame, [0, half, 0], [w, half, d])
-        rows, columns = ((int(layout.integers(2, 4)), 1), (1, 2))[kind]
-        for row in range(rows):
-            for column in range(columns):
-                x, y = (2 * column + 1 - columns) * w / columns, half * (2 * row + 1) / rows
-                front = [w / columns - 0.035, half / rows - 0.035, 0.02]
-                pieces.add("box", CABINET, other, frame, [x, y, d], front)
-                pieces.add(
-                    "box", CABINET, replace(wood, colour=(0.1, 0.1, 0.1)), frame, [x, y, d + 0.03], [0.05, 0.015, 0.02]
-                )
-        if kind == 0:
-            _ornament(pieces, replace(frame, y=2 * half), d, layout, paint)
-        return
+    if kind == 0:
+        _chest(pieces, frame, (*size, half), (int(layout.integers(2, 4)), 1), wood)
+        _ornament(pieces, replace(frame, y=2 * half), size[1], layout, paint)
+    elif kind == 1:
+        _chest(pieces, frame, (max(size[0], 0.42), size[1], half), (1, 2), wood)
+    else:
+        _shelf(pieces, frame, (*size, half), wood, layout, paint)
+
+
+def _chest(
+    pieces: Pieces, frame: Frame, size: tuple[float, float, float], fronts: tuple[int, int], wood: Material
+) -> None:
+    """A closed body with rows and columns of ``fronts`` and their handles; ``size`` ends with half the height."""
+    (w, d, half), (rows, columns) = size, fronts
+    pale = replace(wood, colour=np.clip(np.asarray(wood.colour) * 1.25, 0, 1), second=wood.colour)
+    dark = replace(wood, colour=(0.1, 0.1, 0.1))
+    pieces.add("box", CABINET, wood, frame, [0, half, 0], [w, half, d])
+    for row in range(rows):
+        for column in range(columns):
+            x, y = (2 * column + 1 - columns) * w / columns, half * (2 * row + 1) / rows
+            pieces.add("box", CABINET, pale, frame, [x, y, d], [w / columns - 0.035, half / rows - 0.035, 0.02])
+            pieces.add("box", CABINET, dark, frame, [x, y, d + 0.03], [0.05, 0.015, 0.02])
+
+
+def _shelf(
+    pieces: Pieces,
+    frame: Frame,
+    size: tuple[float, float, float],
+    wood: Material,
+    layout: np.random.Generator,
+    paint: np.random.Generator,
+) -> None:
+    """An open shelf with up to three blocks of books on every board but the highest."""
+    w, d, half = size
     pieces.add("box", CABINET, wood, frame, [0, half, -d + 0.02], [w, half, 0.02])
-    boards = 2 + round(half / 0.3)
     for side in (-1, 1):
         pieces.add("box", CABINET, wood, frame, [side * (w - 0.02), half, 0], [0.02, half, d])
+    boards = 2 + round(half / 0.3)
     for board in range(boards):
         y = 0.05 + (2 * half - 0.07) * board / (boards - 1)
         pieces.add("box", CABINET, wood, frame, [0, y, 0], [w, 0.02, d])

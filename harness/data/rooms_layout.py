@@ -13,7 +13,6 @@ from harness.data.rooms_pieces import Frame, Kind, Material, Pieces, Shape
 from harness.data.rooms_render import Lamp
 from harness.data.textures import hsv
 
-MAIN = ("none", "bed", "sofa")
 WIDTH, HEIGHT, DEPTH = (3.6, 5.6), (2.4, 3.0), (3.6, 5.4)  # metres
 CLEAR = 1.5  # metres between the camera and the nearest furniture
 TURNED = 1.35  # how much further aside than straight ahead a turned camera sees the walls
@@ -37,7 +36,10 @@ class Sight:
 
 @dataclass(frozen=True)
 class Room:
-    """Measures and what was placed; ``counts`` of furniture (without the main piece), windows, pictures, rugs."""
+    """Measures (metres) and what was placed.
+
+    ``main`` is 0 (none), 1 (bed) or 2 (sofa); ``counts`` are of other furniture, windows, pictures and rugs.
+    """
 
     width: float
     height: float
@@ -49,7 +51,6 @@ class Room:
     pivot_x: float
     pivot_z: float
     lamp: Lamp
-    daylight: bool
 
 
 class Planner:
@@ -77,9 +78,8 @@ class Planner:
         lamp = self._lamp(windows)
         counts = (placed, len(windows), pictures, rug)
         return Room(
-            self.width, self.height, self.depth, main, counts, wall_hue, floor_hue, self.pivot_x, self.pivot_z, lamp,
-            bool(windows),
-        )  # fmt: skip
+            self.width, self.height, self.depth, main, counts, wall_hue, floor_hue, self.pivot_x, self.pivot_z, lamp
+        )
 
     # ------------------------------------------------------------------------------------------------------- shell
     def _shell(self) -> tuple[float, float]:
@@ -110,8 +110,8 @@ class Planner:
         return hue % 1.0, floor_hue
 
     # ------------------------------------------------------------------------------------------------------- walls
-    def _wall(self, half_width: float) -> tuple[Frame, int] | None:
-        """A free place on a wall that the camera sees, as a frame whose front faces the room, and the wall's number."""
+    def _wall(self, half_width: float) -> Frame | None:
+        """A free place on a wall that the camera sees, as a frame whose front faces the room."""
         for _ in range(6):
             wall = int(self.layout.integers(3))
             if wall == 0:
@@ -126,17 +126,17 @@ class Planner:
             if all(w != wall or abs(at - a) > half_width + h + 0.12 for w, a, h in self._hung):
                 self._hung.append((wall, at, half_width))
                 if wall == 0:
-                    return Frame(at, 0.0), 0
-                return Frame(side * self.half, at, -side * np.pi / 2), wall
+                    return Frame(at, 0.0)
+                return Frame(side * self.half, at, -side * np.pi / 2)
         return None
 
     def _window(self) -> Frame | None:
         layout, paint = self.layout, self.paint
         w, h, y = layout.uniform((0.35, 0.4, 1.4), (0.8, 0.65, 1.6))
-        place = self._wall(float(w) + 0.2)
-        if place is None:
+        frame = self._wall(float(w) + 0.2)
+        if frame is None:
             return None
-        frame, self.pieces.thing = place[0], self.pieces.thing + 1
+        self.pieces.begin()
         sky = hsv(0.57, paint.uniform(0.08, 0.4), 1.0)
         land = hsv(paint.uniform(0.22, 0.38), paint.uniform(0.2, 0.5), paint.uniform(0.5, 0.85))
         pane = Material("window", sky, land, offset=float(y - h * paint.uniform(-0.1, 0.7)), glow=1.15)
@@ -152,14 +152,8 @@ class Planner:
             low = 0.15 if layout.random() < 0.4 else y - h - 0.15
             top = min(y + h + 0.18, self.height - 0.05)
             for side in (-1, 1):
-                add(
-                    "box",
-                    WINDOW,
-                    cloth,
-                    frame,
-                    [side * (w + 0.08), (low + top) / 2, 0.1],
-                    [0.16, (top - low) / 2, 0.05],
-                )
+                centre = [side * (w + 0.08), (low + top) / 2, 0.1]
+                add("box", WINDOW, cloth, frame, centre, [0.16, (top - low) / 2, 0.05])
         return frame
 
     def _picture(self) -> bool:
@@ -171,8 +165,8 @@ class Planner:
         kinds: tuple[Kind, ...] = ("mottled", "checker", "plain", "stripes")
         art = draw_material(self.paint, kinds, None, (0.3, 0.9), (0.25, 0.95), (1.5, 3.0))
         rim = wooden(self.paint, (0.1, 0.9))
-        self.pieces.add("box", PICTURE, rim, place[0], [0, y, 0.0], [w + 0.04, h + 0.04, 0.03])
-        self.pieces.add("box", PICTURE, art, place[0], [0, y, 0.01], [w, h, 0.03])
+        self.pieces.add("box", PICTURE, rim, place, [0, y, 0.0], [w + 0.04, h + 0.04, 0.03])
+        self.pieces.add("box", PICTURE, art, place, [0, y, 0.01], [w, h, 0.03])
         return True
 
     # --------------------------------------------------------------------------------------------------- furniture
@@ -205,19 +199,15 @@ class Planner:
         return None
 
     def _main(self) -> int:
-        """A bed or a sofa, or neither; returns its index in ``MAIN``."""
+        """A bed (1) or a sofa (2), or neither (0)."""
         layout = self.layout
         kind = int(layout.choice(3, p=[0.2, 0.4, 0.4]))
         if kind == 0:
             return 0
         size = layout.uniform((0.5, 0.9), (0.9, 1.08)) if kind == 1 else layout.uniform((0.48, 0.4), (1.1, 0.48))
         footprint = float(size[0]), float(size[1])
-        where = (
-            ("back", "back", "side")[int(layout.integers(3))]
-            if kind == 1
-            else ("back", "side", "free")[int(layout.integers(3))]
-        )
-        frame = self._stand(footprint, where)
+        places = ("back", "back", "side") if kind == 1 else ("back", "side", "free")
+        frame = self._stand(footprint, places[int(layout.integers(3))])
         if frame is None:
             return 0
         self.pieces.begin()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.raycast import Float
 from harness.data.rooms_pieces import KINDS, Kind, Material, Pieces
-from harness.data.solids import Float
 from harness.data.textures import Waves, hsv
 
 WOOD = (0.06, 0.1)  # hues

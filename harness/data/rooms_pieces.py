@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.data import meshes
 from harness.data.meshes import Array
-from harness.data.solids import Float
+from harness.data.raycast import Float
 
 Shape = Literal["box", "soft", "ball", "post", "shade", "pot"]
 Kind = Literal["plain", "mottled", "stripes", "checker", "boards", "window"]

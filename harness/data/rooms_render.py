@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data import meshes
-from harness.data.raycast import Caster, Hits
+from harness.data.raycast import Caster, Float, Hits
 from harness.data.rooms_materials import Painter
 from harness.data.rooms_pieces import Geometry, Pieces
-from harness.data.solids import Float
 
 SHADOW = np.float32(0.8)  # share of the direct light that an occluder takes away
 FALL = np.float32(0.12)  # the light falls as 1 / (1 + FALL d^2), d in metres

@@ -36,7 +36,7 @@ _SIZES = {
 _IDENTITIES = (4, 128, 256, 256)  # of multiview
 _FOV = {"wide": radians(52.4), "narrow": radians(27.7)}  # f = 1.016 R and 2.03 R
 _CODINGS = ("common", "per_image")
-DEPTH_UNIT = 5.6  # metres
+DEPTH_UNIT = 5.4  # metres
 
 
 def spec(
