@@ -171,6 +171,7 @@ def _data(argv: list[str]) -> int:
         f"  {PROGRAM} data preview suite=3d_aware tier=smoke data.options.prior=ring out=sheet.png\n"
         f"  {PROGRAM} data export suite=anomaly out=DIR   train and test as folders of images in MVTec-AD's layout\n"
         f"  {PROGRAM} data export suite=segmentation setting=ssl out=DIR   all splits in Cityscapes' layout\n"
+        f"  {PROGRAM} data export suite=3d_aware part=rooms out=DIR   pictures beside 16-bit depth maps\n"
         f"  {PROGRAM} data calibrate suite=segmentation   calibration.json from finished cells",
     )
     parser.add_argument("--full", action="store_true", help="verify: also render anew and compare")

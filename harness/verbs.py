@@ -242,13 +242,15 @@ def _calibrate(made: RunConfig, out: Path | None, full: bool) -> int:
 
 
 def _export(made: RunConfig, out: Path | None, full: bool) -> int:
-    from harness.data import cache, cityscapes_export, mvtec_export
+    from harness.data import cache, cityscapes_export, mvtec_export, rgbd_export
 
     if out is None:
         raise ConfigError("out=... is missing", where="data export", remedy="Name the folder to write: out=DIR.")
     dataset = cache.open_dataset(made.data, made.run.cache, workers=made.workers)
     if "setting" in made.data.options:
         count, words = cityscapes_export.export(dataset, out)
+    elif "coding" in made.data.options:
+        count, words = rgbd_export.export(dataset, out)
     else:
         count, words = mvtec_export.export(dataset, out), f"data=folder/mvtec root={out}"
     print(f"{count} images of {made.data.name} ({made.tier}) are in {out}; read them with {words}")

@@ -13,7 +13,7 @@ from harness.data.layouts_faces import list_afhq, list_celeba, list_ffhq
 from harness.data.listing import Listing, Options, count_note, one_of
 from harness.data.pictures import image_paths
 from harness.data.subsets import held_out, subset, subset_size
-from harness.types import DataError
+from harness.types import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,13 @@ def _lsun(root: Path, options: Options) -> Listing:
 
     The share ``holdout`` of the training pictures, evenly spread, is test; the few official val pictures are val.
     """
-    domain = str(options["domain"])
-    one_of(options, "domain", (*_LSUN, "other"))
+    if any((place / "data.mdb").is_file() for place in (root, *root.glob("*"))):
+        raise DataError("is an LMDB", where=str(root), remedy="Export it to jpg or webp files first: LMDB is not read.")
+    domain = _domain(root, options)
     places = {part: (root / f"{domain}_{part}", root / part) for part in ("train", "val")}
     train, val = (next((place for place in places[part] if place.is_dir()), None) for part in ("train", "val"))
     if train is None and val is not None:
-        raise DataError(f"{domain}_train or train is missing", where=str(root), remedy=f"It has {val.name}.")
-    if any((place / "data.mdb").is_file() for place in (root, train, val) if place is not None):
-        raise DataError("is an LMDB", where=str(root), remedy="Export it to jpg or webp files first: LMDB is not read.")
+        raise DataError(f"{val.name} is there, and no folder of training pictures", where=str(root))
     found = image_paths(train or root)
     splits = held_out(found, options["holdout"])
     notes = count_note(f"LSUN {domain} train", len(found), _LSUN[domain]) if domain in _LSUN else ()
@@ -97,6 +96,20 @@ def _lsun(root: Path, options: Options) -> Listing:
         splits["val"] = tuple(image_paths(val))
         notes += count_note(f"LSUN {domain} val", len(splits["val"]), _LSUN_VAL)
     return Listing(splits, notes=notes)
+
+
+def _domain(root: Path, options: Options) -> str:
+    """The part of LSUN that is meant: the option, or the only one that is there."""
+    there = sorted({path.name.rpartition("_")[0] for part in ("train", "val") for path in root.glob(f"*_{part}")})
+    known = there or [name for name in _LSUN if root.name.startswith(name)]
+    if options["domain"] != "auto":
+        one_of(options, "domain", there or (*_LSUN, "auto"))
+        return str(options["domain"])
+    if len(known) > 1:
+        raise ConfigError(
+            f"holds {', '.join(known)}", where=str(root), remedy=f"Say data.options.domain={known[0]} for one of them."
+        )
+    return known[0] if known else ""
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -109,7 +122,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "afhq": Layout(list_afhq, "front_uniform", {"domain": "all"}, "CC BY-NC 4.0"),
     "lsun": Layout(
-        _lsun, None, {"domain": "other", "holdout": 0.01}, "research only, the images belong to their owners"
+        _lsun, None, {"domain": "auto", "holdout": 0.01}, "research only, the images belong to their owners"
     ),
     "celeba": Layout(list_celeba, "front_gauss", {}, "non-commercial research only"),
 }
