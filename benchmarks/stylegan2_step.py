@@ -23,10 +23,10 @@ import torch  # noqa: E402
 
 from tests.gan_bench import build, images  # noqa: E402
 
-_PUBLIC = {"modulation": "grouped", "folded": False, "channels_last": False}
+_PUBLIC = {"modulation": "grouped", "channels_last": False}
 FORMS: list[tuple[str, str, dict[str, Any]]] = [
-    ("grouped weights, separate filters, fp32 (the usual public form)", "fp32", _PUBLIC),
-    ("scaled activations, folded filters, fp32", "fp32", {"channels_last": False}),
+    ("grouped weights, fp32 (the usual public form)", "fp32", _PUBLIC),
+    ("scaled activations, fp32", "fp32", {"channels_last": False}),
     ("the same, channels-last", "fp32", {}),
     ("the same, bf16 autocast", "bf16", {}),
 ]
