@@ -141,7 +141,7 @@ def _reduce(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def _tap(distance: Tensor) -> Tensor:
-    """The tap (their sum is 1) between a coarse sample and the fine one that lies ``distance`` fine samples after it."""
+    """The tap (of sum 1) between a coarse sample and the fine one that lies ``distance`` fine samples after it."""
     taps = torch.tensor(SYM6, dtype=torch.float64)
     place = distance + REACH - 1
     found = (taps / taps.sum())[place.clamp(0, len(taps) - 1)]
