@@ -103,9 +103,11 @@ class ToImage(nn.Module):
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """``x`` [N,inputs,H,W], ``style`` [N,inputs]."""
         # A 1x1 kernel per sample is a product of matrices: cheaper than scaling the whole map.
+        # Pixels are rows: of a channels-last map that is a view, and the gradient comes back channels-last too.
         kernels = self.weight.flatten(1) * style[:, None, :]
-        y = torch.bmm(kernels.to(x.dtype), x.flatten(2)).view(x.shape[0], -1, *x.shape[2:])
-        return y.float() + self.bias.view(1, -1, 1, 1)
+        rows = x.permute(0, 2, 3, 1).flatten(1, 2)
+        y = torch.bmm(rows, kernels.to(x.dtype).transpose(1, 2)).float() + self.bias
+        return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
 
 class Synthesis(nn.Module):

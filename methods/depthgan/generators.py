@@ -37,8 +37,8 @@ class Rgbd:
     depth: Tensor
 
     def joined(self) -> Tensor:
-        """Both as one tensor [N,4,R,R], depth last."""
-        return torch.cat((self.rgb, self.depth), dim=1)
+        """Both as one tensor [N,4,R,R], depth last, laid out channels-last."""
+        return torch.cat((self.rgb, self.depth), dim=1).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass(frozen=True)

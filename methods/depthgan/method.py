@@ -179,4 +179,5 @@ def with_depth(batch: Batch) -> Tensor:
     depth = batch["depth_coded"]
     if depth.shape != (len(image), *image.shape[2:]):
         raise DataError(f"{tuple(depth.shape)} does not fit images {tuple(image.shape)}", where="depth_coded")
-    return torch.cat((image, (depth.to(image.dtype) / HALF_RANGE - 1)[:, None]), dim=1)
+    joined = torch.cat((image, (depth.to(image.dtype) / HALF_RANGE - 1)[:, None]), dim=1)
+    return joined.contiguous(memory_format=torch.channels_last)
