@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from harness.data import defects, objects, rooms_sheet, segmentation_sheet, streets_sheet
+from harness.data.fields import Array
 from harness.data.sources import open_source
 from harness.types import DataSpec
 
@@ -53,9 +54,9 @@ def depth_greys(depth: NDArray[np.float32]) -> Picture:
 def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | None = None) -> Picture:
     """``samples`` images, then one object over eight poses as image, labels, normals and depth: uint8 [H,W,3].
 
-    A folder of images gives its first ``samples`` training images only, or, with labels, what
-    ``segmentation_sheet.label_rows`` says; ``defects`` see ``defect_rows``, ``streets`` ``streets_sheet.street_rows``,
-    ``rooms`` ``rooms_sheet.room_rows``.
+    A folder of images gives its first ``samples`` training images only, above their depth where it has some, or, with
+    labels, what ``segmentation_sheet.label_rows`` says; ``defects`` see ``defect_rows``, ``streets``
+    ``streets_sheet.street_rows``, ``rooms`` ``rooms_sheet.room_rows``.
     """
     size = scale or max(1, 128 // spec.resolution)
     if spec.family == "defects":
@@ -68,6 +69,8 @@ def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | 
         return tiled(segmentation_sheet.label_rows(spec), segmentation_sheet.COLUMNS, size)
     if spec.family == "folder":
         rows_found = open_source(spec).produce("train", 0, min(samples, spec.splits["train"]))
+        if "depth_coded" in rows_found:
+            return tiled(_above_depth(rows_found), _COLUMNS, size)
         return tiled(list(rows_found["image"]), _COLUMNS, size)
     assert spec.prior is not None
     shown = [objects.sample(spec, split, k, ("image",))["image"] for k in range(samples)]
@@ -87,6 +90,14 @@ def sheet(spec: DataSpec, samples: int = 40, split: str = "train", scale: int | 
         for row, picture in zip(rows, turned, strict=True):
             row.append(picture)
     return tiled([*shown, *(picture for row in rows for picture in row)], _COLUMNS, size)
+
+
+def _above_depth(record: Mapping[str, Array]) -> list[Picture]:
+    """Pictures in rows of ``_COLUMNS``, every row above one with its coded depth."""
+    images, blank = list(record["image"]), np.full_like(record["image"][0], 255)
+    depths = [rooms_sheet.depth_greys(code) for code in record["depth_coded"]]
+    lines = [part[k : k + _COLUMNS] for k in range(0, len(images), _COLUMNS) for part in (images, depths)]
+    return [picture for line in lines for picture in line + [blank] * (_COLUMNS - len(line))]
 
 
 def defect_rows(spec: DataSpec, scale: int, good: int = 3) -> Picture:

@@ -16,6 +16,7 @@ from harness.data.cache import open_dataset
 from harness.data.depth_files import read_depth, resized_depth
 from harness.data.fields import flipped
 from harness.data.rgbd_export import export
+from harness.data.sheet import sheet
 from harness.types import ConfigError, DataError, DataSpec
 
 HIGH, WIDE = 20, 30
@@ -255,6 +256,14 @@ def test_a_flip_turns_picture_and_depth_alike(tmp_path: Path) -> None:
     turned = flipped(found, ())
     assert np.array_equal(turned["image"], found["image"][:, :, ::-1])
     assert np.array_equal(turned["depth_coded"], found["depth_coded"][:, :, ::-1])
+
+
+def test_the_contact_sheet_shows_pictures_above_their_depth(tmp_path: Path) -> None:
+    shown = sheet(spec(tree(tmp_path / "set", 9), holdout=0), scale=1)
+    assert shown.shape == (4 * 18 + 2, 8 * 18 + 2, 3)
+    first = rows(tmp_path / "set", tmp_path / "cache", holdout=0)
+    assert np.array_equal(shown[2:18, 2:18], first["image"][0])
+    assert np.array_equal(shown[20:36, 2:18, 0], np.rint(first["depth_coded"][0] / 60000 * 255))
 
 
 def test_the_ends_of_the_range_are_kept(tmp_path: Path) -> None:
