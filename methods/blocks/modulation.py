@@ -45,11 +45,11 @@ def modulated_conv(
     else:
         y = _shared(x * styles.to(x.dtype)[:, :, None, None], weight, up, folded, border)
         scale = demodulation(weight, styles)[:, :, None, None] if demodulate else None
-    if scale is None:
-        y = y if gain == 1.0 else y * gain
-        return y if shift is None else y + shift.to(y.dtype)
-    scale = (scale if gain == 1.0 else scale * gain).to(y.dtype)
-    return y * scale if shift is None else torch.addcmul(shift.to(y.dtype), y, scale)
+    if scale is not None:
+        y = y * (scale * gain).to(y.dtype)
+    elif gain != 1.0:
+        y = y * gain
+    return y if shift is None else y + shift.to(y.dtype)
 
 
 def _shared(x: Tensor, weight: Tensor, up: int, folded: bool, border: Tensor | None) -> Tensor:

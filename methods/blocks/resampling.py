@@ -26,7 +26,7 @@ def filtered(x: Tensor, gain: float, padding: int, stride: int = 1) -> Tensor:
     kernel = _filter(x.shape[1], gain, x.device, x.dtype)
     y = F.conv2d(x, kernel, padding=padding, groups=x.shape[1])
     # Strided depthwise convolutions have a backward pass on CPUs that is tens of times slower than this.
-    return y if stride == 1 else y[:, :, ::stride, ::stride]
+    return y if stride == 1 else y[:, :, ::stride, ::stride].clone()
 
 
 def upsample2(x: Tensor) -> Tensor:

@@ -159,6 +159,9 @@ class StyleDiscriminator(nn.Module):
 
     def _from_image(self, size: int, images: Tensor | None, thin: Thinning | None) -> Tensor:
         assert images is not None
+        # A 1x1 kernel has no layout of its own: without this the maps would take that of the images.
+        if self.network[f"b{self.block_sizes[0]}_conv0"].weight.is_contiguous(memory_format=torch.channels_last):
+            images = images.contiguous(memory_format=torch.channels_last)
         return self._run(f"b{size}_from_rgb", images, thin)
 
     def _run(self, name: str, x: Tensor, thin: Thinning | None) -> Tensor:
