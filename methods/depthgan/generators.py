@@ -101,7 +101,7 @@ class PosedGenerator(nn.Module):
 
 
 class AppearanceRenderer(nn.Module):
-    """A StyleGAN2 generator without noise that sees the geometry's features after every convolution, never the angle."""
+    """A StyleGAN2 generator without noise that sees the features of geometry after every convolution, never the angle."""
 
     def __init__(self, options: Options, resolution: int, generator: Generator) -> None:
         super().__init__()
@@ -177,6 +177,11 @@ class DualGenerator(nn.Module):
         """Geometry alone; styles are mixed in the appearance path only."""
         return self.geometry(codes[:, 0], angle)
 
+    @property
+    def posed(self) -> PosedGenerator:
+        """The part that the angle conditions."""
+        return self.geometry
+
     def styles(self, codes: Tensor, angle: Tensor) -> Tensor:
         """Styles [N,2L,W]: those of geometry, then those of appearance."""
         plain = self.geometry.styles(codes[:, 0], angle), mapped(self.appearance.mapping, codes[:, 1])
@@ -211,6 +216,11 @@ class SingleGenerator(nn.Module):
     def shape(self, codes: Tensor, angle: Tensor, mixing: Mixing | None = None) -> Geometry:
         """Depth of the whole picture, without features."""
         return Geometry(self(codes, angle, mixing).depth, {})
+
+    @property
+    def posed(self) -> PosedGenerator:
+        """The part that the angle conditions: all of it."""
+        return self.both
 
     def styles(self, codes: Tensor, angle: Tensor) -> Tensor:
         """Styles [N,L,W]."""

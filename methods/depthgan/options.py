@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any, Literal
 
 from harness.types import ConfigError
@@ -99,7 +100,7 @@ def parse(config: Any, resolution: int) -> Options:
     if options.batch_size < 2:
         raise ConfigError("rotation needs pairs: at least 2", where="depthgan.batch_size")
     taps, sizes = options.depth_taps, resolutions(resolution)
-    if not taps or any(tap not in sizes[1:] for tap in taps) or any(a != 2 * b for a, b in zip(taps, taps[1:])):
+    if not taps or any(tap not in sizes[1:] for tap in taps) or any(a != 2 * b for a, b in pairwise(taps)):
         raise ConfigError(
             f"must be sizes that halve from one to the next, among {sizes[:0:-1]}, not {list(taps)}",
             where="depthgan.depth_taps",

@@ -5,8 +5,8 @@ Which network a loss moves is decided by freezing the others; one Adam per netwo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,9 @@ class Phases:
         self.networks: dict[str, nn.Module] = {**dict(generator.named_children()), "discriminator": discriminator}
         self.parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
         intervals = {name: o.r1_every if name == "discriminator" else o.path_every for name in self.networks}
-        self.optimisers = {name: lazy_adam(owned, o.lr, intervals[name]) for name, owned in self.parameters.items()}
+        self.optimisers = {
+            name: lazy_adam(owned, o.lr, intervals[name], fused=True) for name, owned in self.parameters.items()
+        }
         self.paths = {name: PathLength(context.device) for name in self.networks if name != "discriminator"}
         single = isinstance(generator, SingleGenerator)
         self.all_generators = tuple(self.paths)
@@ -125,7 +127,7 @@ class Phases:
                 if parameter.grad is None:
                     parameter.grad = torch.zeros_like(parameter)
             clean_gradients(owned, GRADIENT_LIMIT)
-            gradients = [parameter.grad for parameter in owned]
+            gradients = [parameter.grad for parameter in owned if parameter.grad is not None]
             torch._foreach_clamp_min_(gradients, -GRADIENT_LIMIT)
             torch._foreach_clamp_max_(gradients, GRADIENT_LIMIT)
             self.optimisers[name].step()
@@ -151,10 +153,8 @@ class Phases:
                 styles = mapped(self.generator.appearance.mapping, draw.codes[:, 1], draw.mixing)
                 images = self.generator.appearance.draw(styles, features)
             else:
-                single = isinstance(self.generator, SingleGenerator)
-                network = self.generator.both if single else self.generator.geometry
-                styles = network.styles(draw.codes[:, 0], draw.angle)
-                images = network.draw(styles, draw.angle).depth
+                styles = self.generator.posed.styles(draw.codes[:, 0], draw.angle)
+                images = self.generator.posed.draw(styles, draw.angle, with_features=False).depth
             penalty = self.paths[name](images, styles, self.context.generator)
             (self.options.path_weight * self.options.path_every * penalty).backward()
             self.step(name)
@@ -245,8 +245,7 @@ class Phases:
         return {"r1": penalty.detach()}
 
     # ---------------------------------------------------------------------------------------------------- state
-    def parts(self) -> Mapping[str, object]:
+    def parts(self) -> dict[str, Any]:
         """What has a state: networks, optimisers, running path lengths."""
-        named = {**self.networks}
-        named |= {f"optimiser_{name}": optimiser for name, optimiser in self.optimisers.items()}  # type: ignore[dict-item]
-        return named | {f"path_{name}": path for name, path in self.paths.items()}  # type: ignore[dict-item]
+        steps = {f"optimiser_{name}": optimiser for name, optimiser in self.optimisers.items()}
+        return {**self.networks, **steps, **{f"path_{name}": path for name, path in self.paths.items()}}
