@@ -43,12 +43,15 @@ def resample(images: Tensor, linear: Tensor, shift: Tensor) -> Tensor:
     # In units of the half extents: of the padded image for sources, of the grid of results for targets.
     extent = torch.tensor([size + left + right, size + top + bottom], dtype=shift.dtype, device=shift.device)
     offset = torch.tensor([left - right, top - bottom], dtype=shift.dtype, device=shift.device)
-    theta = torch.cat([linear * (size + 2 * BORDER), (2 * shift + offset)[..., None]], 2) / extent[:, None]
+    step = (linear * (size + 2 * BORDER) / extent[:, None]).to(images.dtype)
+    start = ((2 * shift + offset) / extent).to(images.dtype)
     side = 2 * (size + 2 * BORDER)
-    grid = F.affine_grid(theta.to(images.dtype), [len(images), 1, side, side], align_corners=False)
-    fine = _Bilinear.apply(fine, grid)
+    line = (torch.arange(side, dtype=images.dtype, device=images.device) + 0.5) * (2 / side) - 1
+    columns = line[:, None] * step[:, None, :, 0] + start[:, None]
+    rows = line[:, None] * step[:, None, :, 1]
+    fine = _Bilinear.apply(fine, columns[:, None] + rows[:, :, None])
     reduce = _reduce(size, images.dtype, images.device)
-    return reduce @ fine @ reduce.mT
+    return reduce @ (fine @ reduce.mT)
 
 
 def margins(linear: Tensor, shift: Tensor, size: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -270,3 +270,15 @@ def test_what_cannot_be_built_is_named(kind: str, options: dict[str, object], wo
 def test_other_images_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="1, 3 or 4 channels"):
         augment(torch.zeros(shape), "bgc", ALWAYS, _seed())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_images_and_second_derivatives() -> None:
+    images = _images(8, 4, 32)
+    probability = torch.tensor(0.7, dtype=torch.float64)
+    # The draws come from the generator's device, here the CPU, so that both machines see the same ones.
+    made = augment(images.cuda(), "bgcfnc", probability.cuda(), _seed())
+    torch.testing.assert_close(made.cpu(), augment(images, "bgcfnc", probability, _seed()), atol=1e-3, rtol=1e-3)
+    points = _images(2, 3, 6, torch.float64).cuda().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda x: augment(x, "bgc", ALWAYS.cuda(), _seed()).sin(), (points,))
