@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -44,3 +45,39 @@ def test_cleaning_touches_nothing_but_what_is_not_finite() -> None:
     assert torch.equal(clean.grad, before)
     assert dirty.grad.tolist() == [0.0, 1e5, -1e5, 2.0]
     assert absent.grad is None
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_loaded_state_continues_bit_for_bit_in_any_layout(fused: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(8, 4, 3, 3, generator=generator).contiguous(memory_format=torch.channels_last)
+    steps = [torch.randn(8, 4, 3, 3, generator=generator) for _ in range(4)]
+    one, two = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    first, second = (lazy_adam([p], 0.01, 4, fused=fused) for p in (one, two))
+    _walk(one, first, steps[:2])
+    with torch.no_grad():
+        two.copy_(one)
+    state = copy.deepcopy(first.state_dict())
+    for values in state["state"].values():  # as a file gives them back
+        values.update({key: values[key].contiguous() for key in ("exp_avg", "exp_avg_sq")})
+    second.load_state_dict(state)
+    _walk(one, first, steps[2:])
+    _walk(two, second, steps[2:])
+    assert torch.equal(one, two)
+
+
+def test_fused_and_foreach_take_the_same_steps() -> None:
+    generator = torch.Generator().manual_seed(0)
+    start, steps = torch.randn(5, 3, generator=generator), [torch.randn(5, 3, generator=generator) for _ in range(5)]
+    one, two = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    _walk(one, lazy_adam([one], 0.01, 16, fused=True), steps)
+    _walk(two, lazy_adam([two], 0.01, 16, fused=False), steps)
+    torch.testing.assert_close(one, two)
+
+
+def _walk(parameter: nn.Parameter, optimiser: torch.optim.Optimizer, gradients: list[torch.Tensor]) -> None:
+    for gradient in gradients:
+        parameter.grad = gradient.clone(memory_format=torch.preserve_format).contiguous(
+            memory_format=torch.channels_last if gradient.dim() == 4 else torch.contiguous_format
+        )
+        optimiser.step()
