@@ -107,7 +107,7 @@ def shares(plan: Layout, ratio: float, keepd: int = -1, reading: Reading = "whol
     def reads_all(index: int, wire: Wire) -> bool:
         if wire.reads is None or full(index):
             return True
-        if reading == "official":
+        if not wire.protectable or reading == "official":
             return wire.protectable and index == keepd
         return all(full(other) for other in _writers(plan, wire.reads))
 
