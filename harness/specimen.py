@@ -100,13 +100,16 @@ def samples(state: Specimen) -> dict[str, np.ndarray]:
     """A made-up training split: image uint8 [N,H,W,3] and what else training sees, fields named as in a batch.
 
     Segmentation: label uint8 [N,H,W], the brightness in bands, and the same as an unlabelled stream; else category
-    int32 [N].
+    int32 [N], and depth_coded int32 [N,H,W], the brightness, where the card asks for it.
     """
     import numpy as np
 
     images = (pictures(state, SPLIT) + 1).mul(127.5).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
     if not state.can("segments"):
-        return {"image": images, "category": np.arange(SPLIT, dtype=np.int32) % CATEGORIES}
+        made = {"image": images, "category": np.arange(SPLIT, dtype=np.int32) % CATEGORIES}
+        if "depth_coded" in state.found.card.fields:
+            made["depth_coded"] = (images.mean(-1) * (60000 / 255)).astype(np.int32)
+        return made
     classes = int(data_of(state).options["classes"])
     labels = (images.mean(-1) * classes / 256).astype(np.uint8)
     revealed = {f"unlabelled_{field}": labels for field in getattr(state.made, "reveals", ())}
