@@ -74,8 +74,9 @@ def score(
     return Scores(
         metrics=sheet.metrics,
         per_sample=sheet.per_sample,
-        pictures=pictures.pictures_of(
-            predictions, judged, prior, neighbours if "logits_train" in predictions else None
+        pictures=pictures.ours(
+            pictures.pictures_of(predictions, judged, prior, neighbours if "logits_train" in predictions else None),
+            cell,
         ),
         notes=sheet.notes,
     )

@@ -20,6 +20,7 @@ from harness.types import Cell, Context, Generates, Scores
 from suites.protocols.generation import card as card_of_images
 from suites.protocols.generation import images, sizes
 from suites.protocols.generation.overfitting import score_gap
+from suites.protocols.generation.pictures import ours
 from suites.protocols.generation.sheet import Sheet, channels_first
 from suites.protocols.rgbd import agreement, card, distances, drawing, pictures, references, rulers, views
 from suites.protocols.rgbd.coding import FIELD, Coding, signed
@@ -83,6 +84,6 @@ def score(
     return Scores(
         metrics=sheet.metrics,
         per_sample=sheet.per_sample,
-        pictures=pictures.pictures_of(predictions, judged, coding, prior),
+        pictures=ours(pictures.pictures_of(predictions, judged, coding, prior), cell),
         notes=sheet.notes,
     )

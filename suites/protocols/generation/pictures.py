@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import PosePrior
+from harness.types import Cell, PosePrior
 
 GRID, TURNTABLES, DEPTHS, SWAPS = 64, 6, 8, 8
 SHOWN = 64
@@ -43,6 +43,13 @@ def pictures_of(
     if "swap" in predictions:
         shown["swap"] = tile(predictions["swap"][:, :SWAPS])
     return shown
+
+
+def ours(shown: dict[str, NDArray[np.uint8]], cell: Cell) -> dict[str, NDArray[np.uint8]]:
+    """Without the pictures that show images of a published folder, which are not copied into results."""
+    if cell.data.family != "folder":
+        return shown
+    return {name: picture for name, picture in shown.items() if cell.role == "method" and name != "neighbours"}
 
 
 def grid(images: NDArray) -> NDArray[np.uint8]:
