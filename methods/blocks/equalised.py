@@ -19,8 +19,8 @@ _GAINS: dict[Activation, float] = {"linear": 1.0, "lrelu": math.sqrt(2.0)}
 class EqualLinear(nn.Module):
     """``activation(x W^T + b)``; W is drawn from N(0, 1) / rate and multiplied by rate / sqrt(fan in) in every call.
 
-    The bias starts at ``bias_start`` and is multiplied by ``rate`` too, which thereby scales the learning rate. ``gain``
-    multiplies the result (None: sqrt 2 behind lrelu, else 1).
+    The bias starts at ``bias_start`` and is multiplied by ``rate`` too, which thereby scales the learning rate.
+    ``gain`` multiplies the result (None: sqrt 2 behind lrelu, else 1).
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class EqualConv2d(nn.Module):
         self.folded = folded
 
     def forward(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
-        """[N,inputs,H,W] to [N,outputs,H',W']; ``weight`` and ``bias`` replace the run-time ones (any width, scaled)."""
+        """[N,inputs,H,W] to [N,outputs,H',W']; ``weight``, ``bias`` replace the run-time ones (any width, scaled)."""
         gain = self.gain
         weight = self.weight * (self.weight_gain * gain) if weight is None else _scaled(weight, gain)
         bias = self.bias if bias is None else bias

@@ -13,7 +13,7 @@ _EPSILON = 1e-8
 
 
 def demodulation(weight: Tensor, styles: Tensor) -> Tensor:
-    """``rsqrt(sum_{i,k} (s_{n,i} W_{o,i,k})^2 + 1e-8)`` [N,Co] in fp32, of ``weight`` [Co,Ci,k,k], ``styles`` [N,Ci]."""
+    """``rsqrt(sum_{i,k} (s_{n,i} W_{o,i,k})^2 + 1e-8)`` [N,Co] in fp32: ``weight`` [Co,Ci,k,k], ``styles`` [N,Ci]."""
     with torch.autocast(styles.device.type, enabled=False):
         energy = weight.float().square().sum((2, 3))
         return (styles.float().square() @ energy.t() + _EPSILON).rsqrt()
@@ -32,7 +32,7 @@ def modulated_conv(
     gain: float = 1.0,
     shift: Tensor | None = None,
 ) -> Tensor:
-    """Convolve sample n of ``x`` [N or 1,Ci,H,W] with ``weight`` [Co,Ci,k,k] scaled by ``styles`` [N,Ci]; add ``shift``.
+    """Convolve sample n of ``x`` [N or 1,Ci,H,W] with ``weight`` [Co,Ci,k,k] times ``styles`` [N,Ci]; add ``shift``.
 
     ``demodulate`` gives every output channel of white input unit variance; ``gain`` multiplies what is convolved and
     not ``shift`` (broadcast to the result). ``up`` 2 doubles the size as ``resampling.conv_up`` does. ``border`` takes

@@ -86,7 +86,7 @@ class StyleDiscriminator(nn.Module):
         named.append(("b4_conv", EqualConv2d(c + extra, c, 3, generator, activation=lrelu)))
         named.append(("b4_fc", EqualLinear(c * 16, c, generator, activation=lrelu)))
         named.append(("b4_out", EqualLinear(c, c if classes else 1, generator)))
-        self.network = nn.ModuleDict(named)
+        self.network = nn.ModuleDict(dict(named))
         self.embedding = MappingNetwork(0, c, 8, options.mapping_rate, classes, generator) if classes else None
         self._index = {name: index for index, (name, _) in enumerate(named)}
 
@@ -160,13 +160,16 @@ class StyleDiscriminator(nn.Module):
     def _from_image(self, size: int, images: Tensor | None, thin: Thinning | None) -> Tensor:
         assert images is not None
         # A 1x1 kernel has no layout of its own: without this the maps would take that of the images.
-        if self.network[f"b{self.block_sizes[0]}_conv0"].weight.is_contiguous(memory_format=torch.channels_last):
+        if self._layer(f"b{self.block_sizes[0]}_conv0").weight.is_contiguous(memory_format=torch.channels_last):
             images = images.contiguous(memory_format=torch.channels_last)
         return self._run(f"b{size}_from_rgb", images, thin)
 
     def _run(self, name: str, x: Tensor, thin: Thinning | None) -> Tensor:
-        layer = self.network[name]
+        layer = self._layer(name)
         if thin is None:
             return layer(x)
-        weight, bias = thin.weights(self._index[name], layer)  # type: ignore[arg-type]
+        weight, bias = thin.weights(self._index[name], layer)
         return layer(x, weight, bias)
+
+    def _layer(self, name: str) -> EqualConv2d | EqualLinear:
+        return self.network[name]  # type: ignore[return-value]

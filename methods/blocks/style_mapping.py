@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -26,16 +28,17 @@ class MappingNetwork(nn.Module):
         widths = [z_dim + (outputs if classes else 0)] + [outputs] * layers
         self.layers = nn.ModuleList(
             EqualLinear(inputs, width, generator, rate=rate, activation="lrelu")
-            for inputs, width in zip(widths, widths[1:], strict=False)
+            for inputs, width in itertools.pairwise(widths)
         )
 
     def forward(self, z: Tensor | None, label: Tensor | None = None) -> Tensor:
         """``label`` int64 [N]; computed in fp32. Raises ConfigError where a conditional network gets no label."""
-        with torch.autocast(self.layers[0].weight.device.type, enabled=False):
+        source = label if z is None else z
+        if source is None or (self.embedding is not None and label is None):
+            raise ConfigError("a class-conditional network needs labels", where="mapping")
+        with torch.autocast(source.device.type, enabled=False):
             parts = [] if z is None else [_normalised(z.float())]
-            if self.embedding is not None:
-                if label is None:
-                    raise ConfigError("a class-conditional network needs labels", where="mapping")
+            if self.embedding is not None and label is not None:
                 parts.append(_normalised(self.embedding(F.one_hot(label, self.classes).float())))
             x = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
             for layer in self.layers:

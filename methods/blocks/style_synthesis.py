@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -152,9 +152,14 @@ class Synthesis(nn.Module):
         with torch.autocast(ws.device.type, enabled=False):
             ws = ws.float()
             image_ws = ws if image_ws is None else image_ws.float()
-            styles = [layer.style(ws[:, index]) for index, layer in enumerate(self.layers)]
+            styles = [layer.style(ws[:, index]) for index, layer in enumerate(self._convolutions())]
             first = self.num_ws + 1 - 2 * len(self.to_images)
-            return styles + [layer.style(image_ws[:, first + 2 * block]) for block, layer in enumerate(self.to_images)]
+            for block, layer in enumerate(self.to_images):
+                styles.append(cast(ToImage, layer).style(image_ws[:, first + 2 * block]))
+            return styles
+
+    def _convolutions(self) -> list[StyleLayer]:
+        return list(self.layers)  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -192,7 +197,7 @@ class Synthesis(nn.Module):
         image: Tensor | None = None
         x = self._start(n, None if borders is None else borders.get(0))
         residual: Tensor | None = None
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(self._convolutions()):
             border = None if borders is None else borders.get(index + 1)
             if index % 2 and self.skips:
                 residual = self.skips[index // 2](x)
@@ -226,7 +231,7 @@ class Synthesis(nn.Module):
         if noise == "none":
             return [None] * len(self.layers)
         if noise == "const":
-            return [layer.noise for layer in self.layers]
+            return [layer.noise for layer in self._convolutions()]
         if noise == "random":
             if generator is None:
                 raise ConfigError("random noise needs a generator", where="synthesis")
@@ -236,4 +241,4 @@ class Synthesis(nn.Module):
             return [part.view(n, 1, size, size) for part, size in zip(parts, self.layer_sizes, strict=True)]
         if len(noise) != len(self.layers):
             raise ConfigError(f"{len(noise)} noise maps for {len(self.layers)} layers", where="synthesis")
-        return noise  # type: ignore[return-value]
+        return noise
