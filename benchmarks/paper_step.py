@@ -1,5 +1,6 @@
-"""One training step of every segmentation preset of tier paper at its full crop, batch 2: `uv run python
-benchmarks/paper_step.py`.
+"""One training step of presets of tier paper at their full size: `uv run python benchmarks/paper_step.py`.
+
+Segmentation at the full crop with batch 2; StyleGAN2 at 256 pixels with batch 1, in a step in which all phases run.
 
 Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on
 a CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
@@ -21,7 +22,29 @@ METHODS = {
     "uda": ("supervised", "self_training", "fst"),
     "ssl": ("supervised", "cutmix_mt", "fixmatch", "fst", "u2pl"),
 }
+GENERATORS = {"stylegan2": 256}
+"""Generators by resolution, asked for as ``generation/NAME``."""
 SMALLER = {"batch_size": 2, "unlabelled_batch_size": 2, "pretrained": "none", "feature_distance": 0.0}
+
+
+def generator_step(name: str) -> None:
+    """Print what ``step`` prints for the first step of a generator on one image."""
+    import torch
+
+    from harness import registry
+    from harness.running import devices, training
+    from harness.types import Budget, Cell, DataSpec
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    size = GENERATORS[name]
+    preset = registry.find(name).preset("paper") | {"batch_size": 1}
+    data = DataSpec("folder/images", size, {"train": 1})
+    cell = Cell("b", "b", name, "paper", 0, Budget("b", 1000), data, config=preset, precision="bf16")
+    context = devices.make_context(cell, torch.device("cpu"), "train", 1000)
+    model = training.build_method(cell, registry.load(name), context)
+    batch = {"image": torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1}
+    report("generation", name, "-", f"{size}x{size}", model, batch, 0)
 
 
 def step(name: str, setting: str) -> None:
@@ -53,30 +76,39 @@ def step(name: str, setting: str) -> None:
     labels = torch.nn.functional.interpolate(labels[:, None].float(), size=(height, width))[:, 0].long()
     batch = {"image": images[:2], "label": labels[:2], "unlabelled_image": images[:2].flip(0)}
     batch |= {"future_image": images[2:], "future_label": labels[2:], "future_unlabelled_image": images[2:]}
-    at = int(getattr(model, "start", 0)) + 1
+    report(setting, name, preset["network"], f"{height}x{width}", model, batch, int(getattr(model, "start", 0)) + 1)
+
+
+def report(setting: str, name: str, network: str, size: str, model: Any, batch: dict[str, Any], at: int) -> None:
+    """Take step ``at`` of ``model`` on ``batch`` and print the row of the table."""
+    from harness.running import training
+
     started = time.process_time()
     losses = model.train_step(batch, at)
     seconds = time.process_time() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     count = training.parameter_count(model) / 1e6
     values = ", ".join(f"{key} {float(value):.3f}" for key, value in losses.items())
-    fields = (setting, name, preset["network"], f"{count:.2f}", f"{height}x{width}", f"{seconds:.0f}", f"{peak:.1f}")
+    fields = (setting, name, network, f"{count:.2f}", size, f"{seconds:.0f}", f"{peak:.1f}")
     print(f"| {' | '.join(fields)} | {values} |")
 
 
 def main() -> None:
     """Run the chosen methods one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("only", nargs="*", help="setting/method, for example uda/fst")
+    parser.add_argument("only", nargs="*", help="setting/method, for example uda/fst or generation/stylegan2")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         setting, _, name = arguments.one.partition("/")
-        step(name, setting)
+        if setting == "generation":
+            generator_step(name)
+        else:
+            step(name, setting)
         return
     print("| setting | method | network | parameters (M) | crop | CPU seconds a step | peak GiB | losses |")
     print("|---|---|---|---:|---|---:|---:|---|", flush=True)
-    for setting, names in METHODS.items():
+    for setting, names in {**METHODS, "generation": tuple(GENERATORS)}.items():
         for name in names:
             if not arguments.only or f"{setting}/{name}" in arguments.only:
                 subprocess.run([sys.executable, __file__, "--one", f"{setting}/{name}"], check=True)
