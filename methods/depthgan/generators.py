@@ -101,7 +101,7 @@ class PosedGenerator(nn.Module):
 
 
 class AppearanceRenderer(nn.Module):
-    """A StyleGAN2 generator without noise that sees the features of geometry after every convolution, never the angle."""
+    """A StyleGAN2 generator without noise that sees geometry's features after every convolution, never the angle."""
 
     def __init__(self, options: Options, resolution: int, generator: Generator) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -57,7 +58,8 @@ class DepthGAN:
             to_channels_last(self.discriminator)
         self.average = HalfLifeEma(self.generator, 1000 * o.ema_kimg, o.batch_size)
         self.averages = (self.average,)
-        self.phases = Phases(o, context, self.generator, self.discriminator, data.resolution, data.prior.azimuth[0])
+        focal = data.resolution * (o.focal or 0.5 / math.tan(data.prior.fov / 2))
+        self.phases = Phases(o, context, self.generator, self.discriminator, focal, data.prior.azimuth[0])
         self.optimisers = self.phases.optimisers
 
     # ------------------------------------------------------------------------------------------------- training

@@ -72,18 +72,10 @@ class Options:
 
 
 _POSITIVE: tuple[str, ...] = ("batch_size", "z_dim", "w_dim", "mapping_layers", "channel_base", "channel_max")
-_POSITIVE += ("mapping_rate", "mbstd_group", "num_bins", "rotation_every", "focal", "r1_every", "path_every")
+_POSITIVE += ("mapping_rate", "mbstd_group", "num_bins", "rotation_every", "r1_every", "path_every")
 _POSITIVE += ("lr",)
-_NOT_NEGATIVE: tuple[str, ...] = (
-    "train_images",
-    "angle_range",
-    "style_mixing",
-    "rot_depth",
-    "rot_rgb",
-    "d_depth",
-    "g_depth",
-)
-_NOT_NEGATIVE += ("r1_gamma", "path_weight", "ema_kimg")
+_NOT_NEGATIVE: tuple[str, ...] = ("train_images", "angle_range", "style_mixing", "rot_depth", "rot_rgb", "focal")
+_NOT_NEGATIVE += ("d_depth", "g_depth", "r1_gamma", "path_weight", "ema_kimg")
 
 
 def parse(config: Any, resolution: int) -> Options:
@@ -99,6 +91,13 @@ def parse(config: Any, resolution: int) -> Options:
         raise ConfigError("is a probability", where="depthgan.style_mixing")
     if options.batch_size < 2:
         raise ConfigError("rotation needs pairs: at least 2", where="depthgan.batch_size")
+    group = min(options.mbstd_group, options.batch_size)
+    if options.batch_size % group:
+        raise ConfigError(
+            f"batches of {options.batch_size} cannot be cut into groups of {group}",
+            where="depthgan.mbstd_group",
+            remedy="Choose a divisor of batch_size.",
+        )
     taps, sizes = options.depth_taps, resolutions(resolution)
     if not taps or any(tap not in sizes[1:] for tap in taps) or any(a != 2 * b for a, b in pairwise(taps)):
         raise ConfigError(

@@ -37,7 +37,10 @@ class Draw:
 
 
 class Phases:
-    """Trains ``generator`` and ``discriminator``; every method is one step and returns what is logged of it."""
+    """Trains ``generator`` and ``discriminator``; every method is one step and returns what is logged of it.
+
+    ``focal`` is in pixels; angles are the prior's, stretched about ``centre`` (radians) by ``angle_range``.
+    """
 
     def __init__(
         self,
@@ -45,13 +48,12 @@ class Phases:
         context: Context,
         generator: DualGenerator | SingleGenerator,
         discriminator: SwitchableDiscriminator,
-        resolution: int,
+        focal: float,
         centre: float,
     ) -> None:
         o = self.options = options
         self.context, self.generator, self.discriminator = context, generator, discriminator
-        self.focal = o.focal * resolution
-        self.centre = centre
+        self.focal, self.centre = focal, centre
         self.networks: dict[str, nn.Module] = {**dict(generator.named_children()), "discriminator": discriminator}
         self.parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
         intervals = {name: o.r1_every if name == "discriminator" else o.path_every for name in self.networks}
