@@ -152,7 +152,6 @@ def test_turned_images_do_not_leak(p: float) -> None:
     upright, turned = (cosine == 1).float().mean().item(), (sine == 1).float().mean().item()
     assert upright == pytest.approx(1 - 0.75 * p, abs=4 * math.sqrt(0.25 / n))
     assert upright - turned == pytest.approx(1 - p, abs=8 * math.sqrt(0.25 / n))
-    assert upright > 2 * turned or p == 0.8
 
 
 @pytest.mark.parametrize("p", [0.3, 0.8])
