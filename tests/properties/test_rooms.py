@@ -86,15 +86,15 @@ def test_cameras_are_rotations_that_see_the_pivot_in_the_middle(
 
 @quick
 @given(
-    st.floats(-3, 3), st.floats(-3, 3), st.floats(-4, 4), arrays.arrays(float, 3, elements=st.floats(0.1, 2)),
+    st.floats(-3, 3), st.floats(-3, 3), st.floats(-4, 4), st.floats(0.1, 2), st.floats(0.1, 2),
     st.sampled_from(["box", "soft", "ball", "post", "shade", "pot"]),
 )  # fmt: skip
 def test_placed_templates_keep_unit_outward_normals(
-    x: float, z: float, turn: float, size: np.ndarray, shape: str
+    x: float, z: float, turn: float, radius: float, height: float, shape: str
 ) -> None:
     pieces = Pieces()
-    centre = [0.3, 0.5, -0.2]
-    pieces.add(shape, 1, Material("plain", (1, 1, 1), (0, 0, 0)), Frame(x, z, turn), centre, size)  # type: ignore[arg-type]
+    material, size = Material("plain", (1, 1, 1), (0, 0, 0)), [radius, height, radius]
+    pieces.add(shape, 1, material, Frame(x, z, turn), [0.3, 0.5, -0.2], size)  # type: ignore[arg-type]
     geometry = pieces.geometry()
     np.testing.assert_allclose(np.linalg.norm(geometry.normals, axis=1), 1, atol=1e-5)
     middle = (geometry.vertices.max(0) + geometry.vertices.min(0)) / 2
