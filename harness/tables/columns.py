@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.tables import styles_anomaly, styles_generation, styles_segmentation
+from harness.tables import styles_anomaly, styles_generation, styles_rgbd, styles_segmentation
 from harness.tables.column_style import ColumnStyle
 
 OTHER = "Other"
-_FAMILIES = (styles_generation, styles_anomaly, styles_segmentation)
+_FAMILIES = (styles_generation, styles_rgbd, styles_anomaly, styles_segmentation)
 GROUPS = (*(group for family in _FAMILIES for group in family.GROUPS), OTHER)
 STYLES: dict[str, ColumnStyle] = {name: style for family in _FAMILIES for name, style in family.STYLES.items()}
 

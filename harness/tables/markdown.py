@@ -18,7 +18,7 @@ from harness.tables.sections import families, main_rows, variants
 from harness.tables.sheets import caption
 from harness.tables.text import cell, code, count, fixed, markdown_table
 
-ORACLES = {"generation_3d": "real data"}
+ORACLES = {"generation_3d": "real data", "generation_rgbd": "real data"}
 """What stands behind the oracle rows of a protocol, where that is not simply the truth."""
 INSTRUMENTS = {
     "judges": "judges (SHA-256 of the weights behind `proc-v1`, pose and depth)",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.cameras import look_at, select
 from harness.data.views import Dataset
 from harness.metrics.binned_depth import binned_cross_entropy
 from harness.metrics.resize import to_uint8
-from harness.types import Cameras, Context, Discriminates, Generates, PosePrior
+from harness.types import Cameras, Context, Discriminates, Generates, PosePrior, Unsupported
 from suites.protocols.generation.overfitting import JUDGED
 from suites.protocols.generation.sizes import Sizes, neighbours
 from suites.protocols.rgbd.coding import FIELD, Coding, signed
@@ -77,23 +78,22 @@ def _as_grid(arrays: Arrays, rows: int) -> Arrays:
 
 def _asked(model: Any, dataset: Dataset, arrays: Mapping[str, NDArray], context: Context) -> Arrays:
     """What the model's discriminator says of training, held-out and generated RGBD images, ``JUDGED`` of each."""
-    has_logits, has_head = isinstance(model, Discriminates) and "depth" in arrays, hasattr(model, "depth_logits")
-    if not (has_logits or has_head):
-        return {}
     answers: Arrays = {}
-    held_out = _real(dataset, held_out_split(dataset), JUDGED)
-    if has_logits:
+    if isinstance(model, Discriminates) and "depth" in arrays:
         coded = 2 * Coding.of(dataset.spec).level(arrays["depth"][:JUDGED]) - 1
         shown = {
             "logits_train": _real(dataset, "train", min(JUDGED, model.train_images or JUDGED)),
-            "logits_val": held_out,
+            "logits_val": _real(dataset, held_out_split(dataset), JUDGED),
             "logits_fake": _rgbd(arrays["images"][:JUDGED], coded),
         }
-        answers = {name: _in_batches(model.discriminate, images, context) for name, images in shown.items()}
-    if has_head:
-        logits = _in_batches(model.depth_logits, held_out[:, :3], context)
-        answers["head_ce"] = np.asarray(binned_cross_entropy(logits, held_out[:, 3], reduction="none"))
-        answers["head_bins"] = np.asarray(logits.shape[1])
+        for name, images in shown.items():
+            answers[name] = model.discriminate(images.to(context.device)).float().cpu().numpy()
+    if hasattr(model, "depth_logits"):
+        with contextlib.suppress(Unsupported):  # a head that does not answer in bins has no cross-entropy
+            held_out = _real(dataset, held_out_split(dataset), JUDGED).to(context.device)
+            logits = model.depth_logits(held_out[:, :3])
+            answers["head_ce"] = np.asarray(binned_cross_entropy(logits, held_out[:, 3], reduction="none"))
+            answers["head_bins"] = np.asarray(logits.shape[1])
     return answers
 
 
@@ -111,7 +111,3 @@ def _rgbd(images: NDArray, depth: NDArray) -> Tensor:
     """uint8 [N,H,W,3] and coded depth [N,H,W] -> float32 [N,4,H,W]."""
     rgb = torch.from_numpy(np.asarray(images, np.float32).transpose(0, 3, 1, 2) / 127.5 - 1)
     return torch.cat([rgb, torch.from_numpy(np.asarray(depth, np.float32))[:, None]], dim=1)
-
-
-def _in_batches(ask: Callable[[Tensor], Tensor], images: Tensor, context: Context) -> NDArray:
-    return np.concatenate([ask(part.to(context.device)).float().cpu().numpy() for part in images.split(BATCH)])

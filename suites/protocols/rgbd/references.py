@@ -21,10 +21,10 @@ def reference(name: str, dataset: Dataset, wanted: Sizes, seed: int) -> Arrays:
 
     ``oracle:held_out``: pictures that neither the test split nor the judges' training part holds (split ``val``, filled
     up from the end of ``train``) with their exact depth, and the exact views of split ``multiview``, so that its
-    rotation errors are those of the renderer. ``floor:flat_depth``: the same pictures with the mean depth at every pixel.
-    ``floor:shuffled``: every picture with the depth of the next one, every view of another room. ``floor:mean_image``:
-    mean image and mean depth map. ``floor:noise``: independent Gaussian pixels with the training set's mean and
-    deviation, in image and depth.
+    rotation errors are those of the renderer. ``floor:flat_depth``: the same pictures with the mean depth at every
+    pixel. ``floor:shuffled``: every picture with the depth of the next one, every view of another room.
+    ``floor:mean_image``: mean image and mean depth map. ``floor:noise``: independent Gaussian pixels with the training
+    set's mean and deviation, in image and depth.
     """
     makers: dict[str, Callable[[], Arrays]] = {
         "floor:noise": lambda: _noise(dataset, wanted, seed),
