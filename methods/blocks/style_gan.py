@@ -7,7 +7,7 @@ discriminator or how it is called.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -214,7 +214,7 @@ class StyleGAN:
         (0.5 * self.options.r1_gamma * gain * penalty).backward()
         return {"r1": penalty.detach()}
 
-    def _apply(self, optimiser: Optimizer, parameters: list[Tensor]) -> None:
+    def _apply(self, optimiser: Optimizer, parameters: Sequence[Tensor]) -> None:
         # The losses are logged as they are: the loop stops at one that is not finite, whatever is cleaned here.
         clean_gradients(parameters)
         optimiser.step()
