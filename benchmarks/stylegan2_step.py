@@ -1,8 +1,8 @@
 """Images per CPU second of StyleGAN2's whole training step in four forms: `uv run python benchmarks/stylegan2_step.py`.
 
-The micro preset at 32x32, equal widths and batch: phases of G and D, and R1 every 16th step. The forms take turns, one
-thread, process CPU time; a gain is the median over the rounds of what two forms took in the same round. ``--profile``
-prints where the last form spends its time instead.
+The networks of the micro preset at 32x32, equal widths and batch: phases of G and D, and R1 every 16th step. The forms
+take turns, one thread, process CPU time; a gain is the median over the rounds of what two forms took in the same round.
+``--profile`` prints where the last form spends its time instead.
 """
 
 from __future__ import annotations
@@ -58,11 +58,13 @@ def main() -> None:
     """Print one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    methods = [build("stylegan2", "micro", keys, precision=precision) for _, precision, keys in FORMS]
+    size = {"batch_size": options.batch}
+    methods = [build("stylegan2", "micro", size | keys, precision=precision) for _, precision, keys in FORMS]
     if options.profile:
         profile(methods[-1])
         return
@@ -71,13 +73,12 @@ def main() -> None:
         taken = [seconds_per_step(method, index * INTERVAL, INTERVAL) for method in methods]
         if index:  # the first round warms up
             rounds.append(taken)
-    batch = methods[0].options.batch_size
-    print(f"| StyleGAN2 micro, batch {batch} | CPU ms per step | images per CPU second | gain |")
+    print(f"| StyleGAN2 micro, batch {options.batch} | CPU ms per step | images per CPU second | gain |")
     print("|---|---:|---:|---:|")
     for place, (label, _, _) in enumerate(FORMS):
         seconds = statistics.median(taken[place] for taken in rounds)
         gain = statistics.median(taken[0] / taken[place] for taken in rounds)
-        print(f"| {label} | {1e3 * seconds:.0f} | {batch / seconds:.0f} | {gain:.2f}x |")
+        print(f"| {label} | {1e3 * seconds:.0f} | {options.batch / seconds:.0f} | {gain:.2f}x |")
 
 
 if __name__ == "__main__":

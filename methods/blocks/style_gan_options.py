@@ -74,7 +74,7 @@ _POSITIVE = (
     "ada_kimg",
 )
 _NOT_NEGATIVE = ("train_images", "freeze_d", "r1_gamma", "r1_every", "path_weight", "path_every", "ema_kimg")
-_NOT_NEGATIVE += ("ema_ramp", "augmentation_p", "ada_target")
+_NOT_NEGATIVE += ("ema_ramp", "augmentation_p", "ada_target")  # type: ignore[assignment]
 
 
 def parse_style_gan(config: Any, data: DataSpec, method: str) -> StyleGanOptions:

@@ -16,8 +16,10 @@ from harness import registry
 from harness.cameras import look_at
 from harness.running import checkpoint
 from harness.types import ConfigError, DataSpec, Discriminates, HasStyles
+from methods.blocks.style_discriminator import StyleDiscriminator
 from methods.blocks.style_gan import StyleGAN
-from methods.blocks.style_gan_options import StyleGanOptions
+from methods.blocks.style_gan_options import StyleGanOptions, parse_style_gan
+from methods.blocks.style_generator import StyleGenerator
 from tests.gan_bench import PRIOR, build, context, images, train
 
 
@@ -50,6 +52,46 @@ def test_sizes_of_the_micro_configurations(tier: str, resolution: int, g: float,
     method = build("stylegan2", tier, resolution=resolution)
     assert _count(method.generator) / 1e6 == pytest.approx(g, abs=6e-4)
     assert _count(method.discriminator) / 1e6 == pytest.approx(d, abs=6e-4)
+
+
+PUBLISHED = [
+    (256, {}, 24.77, 24.00),
+    (512, {"channel_base": 32768, "r1_gamma": 0.5}, 30.28, 28.98),
+    (
+        1024,
+        {"batch_size": 32, "channel_base": 32768, "mbstd_group": 4, "lr": 0.002, "r1_gamma": 10, "ema_kimg": 10},
+        30.37,
+        29.01,
+    ),
+]
+"""Resolution, keys of README.md on top of the paper preset, millions of parameters of G and D."""
+
+
+@pytest.mark.parametrize(("resolution", "keys", "g", "d"), PUBLISHED)
+def test_sizes_of_the_published_configurations(resolution: int, keys: dict[str, Any], g: float, d: float) -> None:
+    config = registry.methods()["stylegan2"].preset("paper") | keys
+    networks = parse_style_gan(config, DataSpec("folder/images", resolution, {}), "stylegan2").networks
+    assert _count(StyleGenerator(networks, resolution, _seed())) / 1e6 == pytest.approx(g, rel=1e-3)
+    assert _count(StyleDiscriminator(networks, resolution, _seed())) / 1e6 == pytest.approx(d, rel=1e-3)
+
+
+def test_the_cifar_configuration_steps() -> None:
+    # The keys of README.md at a 64th of the published width.
+    keys: dict[str, Any] = {"mbstd_group": 32, "r1_gamma": 0.01, "ema_kimg": 500, "ema_ramp": 0.05, "mapping_layers": 2}
+    keys |= {"path_weight": 0.0, "style_mixing": 0.0, "d_architecture": "orig", "batch_size": 64}
+    narrow = {"channel_base": 512, "channel_max": 8, "z_dim": 16, "w_dim": 16}
+    method = build("stylegan2", "paper", keys | narrow)
+    (log,) = train(method, 1, 64)
+    assert set(log) == {"loss_g", "loss_d", "logit_real", "logit_fake", "r1", "augment_p"}
+    assert all(math.isfinite(value) for value in log.values())
+
+
+@pytest.mark.slow
+def test_paper_preset_takes_one_step_at_full_resolution() -> None:
+    method = build("stylegan2", "paper", {"batch_size": 1}, resolution=256)
+    (log,) = train(method, 1, 1, 256)
+    assert {"r1", "path_penalty"} <= set(log)
+    assert all(math.isfinite(value) for value in log.values())
 
 
 # -------------------------------------------------------------------------------------------------------- phases
