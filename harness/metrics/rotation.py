@@ -53,7 +53,7 @@ def _gain(name: str, *more: Invariance) -> MetricCard:
 
 E_DEPTH = _card("e_depth", "depth of the warp")
 E_RGB = _card("e_rgb", "intensity of [-1,1]")
-GAIN_DEPTH, GAIN_RGB = _gain("gain_depth", "scale"), _gain("gain_rgb", "scale", "shift")
+GAIN_DEPTH, GAIN_RGB = _gain("gain_depth", "scale"), _gain("gain_rgb", "scale")
 MASK_SHARE = MetricCard("mask_share", "share", "none", (0.0, 1.0), (), _PAIRS, floor="1: no rotation", oracle=_ORACLE)
 WARP_PSNR = MetricCard(
     "warp_psnr", "dB", "higher", (-math.inf, CAP_DB), (), _PAIRS, floor="pairs of different scenes", oracle=_ORACLE
