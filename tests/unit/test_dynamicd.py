@@ -117,7 +117,7 @@ def test_arms_stay_paired_with_stylegan2() -> None:
     ],
 )
 def test_resumed_training_goes_on_bit_for_bit(overrides: dict[str, Any]) -> None:
-    settings = {"steps": 12, "overrides": {**QUIET, **overrides}}
+    settings: dict[str, Any] = {"steps": 12, "overrides": {**QUIET, **overrides}}
     whole, first = build("dynamicd", **settings), build("dynamicd", **settings)
     for step in range(8):
         whole.train_step(images(8, seed=step), step)
