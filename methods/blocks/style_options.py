@@ -18,8 +18,8 @@ class StyleOptions:
 
     ``modulation``: ``scaled`` multiplies activations by styles around one shared convolution, ``grouped`` builds one
     kernel per sample (the usual public formulation); both compute the same function. ``folded``: resampling layers use
-    one 6x6 kernel that contains the FIR filter (the same function; two to four times slower on CPUs). ``noise`` is the kind used in training. ``mapping_rate`` multiplies the
-    learning rate of the mapping layers.
+    one 6x6 kernel that contains the FIR filter: the same function, two to four times slower on CPUs. ``noise`` is the
+    kind used in training. ``mapping_rate`` multiplies the learning rate of the mapping layers.
     """
 
     z_dim: int = 512
