@@ -231,8 +231,10 @@ def _row(label: str, suite: Suite, where: str) -> str:
         raise ConfigError(f"{label!r} is no row label", where=where, remedy="Write method[key=value].")
     name, overrides = found[1], _overrides(found[2] or "")
     if ":" in name:
-        if name not in suite.references or overrides:
-            raise unknown("reference row", label, suite.references, where)
+        parts = (part.get("references", ()) for part in suite.parts.values())
+        references = dict.fromkeys(itertools.chain(suite.references, *parts))
+        if name not in references or overrides:
+            raise unknown("reference row", label, references, where)
         return name
     methods = registry.methods()
     if name not in methods and name not in registry.scan().broken:
