@@ -135,6 +135,9 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
     store = values.path(composed["store"], default_store())
     workers = values.positive("workers", composed["workers"])
     choices = tuple(Choice(entry, values.variants(entry, presets[entry.name], given)) for entry in entries)
+    for choice in choices:
+        for variant in choice.variants:
+            values.check_shown(data, choice.entry.name, variant.config)
     return RunConfig(
         suite=suite,
         tier=tier,
@@ -209,6 +212,7 @@ def _overrides(argv: Sequence[str]) -> dict[str, list[Any]]:
         if not found:
             raise ConfigError(f"{word!r} has no value", where=COMMAND_LINE)
         for value in found:
+            values.finite(key, value)
             if key not in (*_PATHS, "methods", "suite", "references"):
                 refuse_code(key, value, COMMAND_LINE)
         given[key] = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,13 @@ def positive(key: str, value: Any) -> int:
     return value
 
 
+def finite(key: str, value: Any) -> None:
+    """Raise ConfigError for NaN and infinity, which no key takes and no result could be stored under."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ConfigError(f"{key}={item} is not a finite number", where=COMMAND_LINE)
+
+
 def path(value: Any, default: Path) -> Path:
     """The absolute path of a word, or the default where none was given."""
     return default if value is None else Path(str(value)).expanduser().absolute()
@@ -127,7 +135,11 @@ def data(chosen: Mapping[str, Any], asked: Collection[str], suite: Suite, tier: 
     name = "folder/flat" if chosen["name"] == "folder" else chosen["name"]
     options = dict(chosen["options"])
     if name != suite.data["name"]:
-        options = {key: value for key, value in options.items() if f"data.options.{key}" in asked}
+        own = {word.split(".")[2] for word in asked if word.startswith("data.options.")}
+        options = {key: value for key, value in options.items() if key in own}
+    for word, instead in (("name", "data=..."), ("tier", "tier=...")):
+        if word in options:
+            raise ConfigError(f"data.options.{word} is no option", where=COMMAND_LINE, remedy=f"Write {instead}")
     if chosen["root"] is not None:
         options["root"] = str(Path(str(chosen["root"])).expanduser().absolute())
     return catalogue.spec(name, tier=tier, **options)
@@ -142,6 +154,22 @@ def check_prior(data: DataSpec, entries: Sequence[MethodEntry]) -> None:
                 where=COMMAND_LINE,
                 remedy="Name one, for example data.options.prior=front_gauss, or leave the method out.",
             )
+
+
+def check_shown(data: DataSpec, name: str, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a method wants more training images than there are, or classes that the data lack."""
+    wanted, rows = config.get("train_images", 0), data.splits.get("train")
+    where = f"{COMMAND_LINE}: {name}"
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
+        raise ConfigError(f"train_images={wanted!r} must be a whole number, 0 for all images", where=where)
+    if rows is not None and wanted > rows:
+        raise ConfigError(f"train_images={wanted}, but {data.name} has {rows} to train on", where=where)
+    if config.get("conditional", False) and "classes" not in data.options:
+        raise ConfigError(
+            f"conditional=true, but {data.name} has no classes",
+            where=where,
+            remedy="Choose data with classes, such as folder/afhq.",
+        )
 
 
 def check_setting(data: DataSpec, suite: Suite) -> None:

@@ -64,6 +64,7 @@ def spec(
     family, _, kind = name.partition("/")
     _known("data set", name, NAMES)
     _known("tier", tier, TIERS)
+    _check_numbers(name, resolution, seed, splits)
     chosen = prior if prior is None or isinstance(prior, PosePrior) else named_prior(prior)
     if family == "folder" and kind not in LAYOUTS:
         if splits:
@@ -157,6 +158,23 @@ def _folder(
         root=str(root),
         content=folder_digest(Path(root), files),
     )
+
+
+def _check_numbers(name: str, resolution: object, seed: object, splits: object) -> None:
+    """What a command line may hold in these places; whether the data set supports it is its own question."""
+    if resolution is not None and not _whole(resolution, 1):
+        raise ConfigError(f"resolution {resolution} is not supported", where=name, remedy="Give a number of pixels.")
+    if not _whole(seed, 0):
+        raise ConfigError(f"seed={seed} is no seed", where=name, remedy="Give a whole number from 0.")
+    counts = list(splits.values()) if isinstance(splits, Mapping) else [] if splits is None else [splits]
+    if not all(_whole(count, 1) for count in counts) or not isinstance(splits, Mapping | None):
+        raise ConfigError(
+            f"splits={splits} says no numbers of rows", where=name, remedy="Write data.options.splits.train=100."
+        )
+
+
+def _whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _known(what: str, value: str, known: Sequence[str]) -> None:
