@@ -92,6 +92,12 @@ def test_half_of_the_micro_network_has_the_measured_gradients() -> None:
         assert made["network.b16_conv1.bias"][:32].any()
 
 
+@pytest.mark.parametrize("ratio", [0.5, 0.75])
+def test_slices_are_bit_equal_where_live_channels_fill_the_kernels_blocks(ratio: float) -> None:
+    masked, sliced = (judge(ratio, MICRO, sliced=sliced) for sliced in (False, True))
+    assert masked(noise()).equal(sliced(noise()))
+
+
 def test_flattened_maps_keep_whole_channels() -> None:
     network = judge(0.5, select="random", seed=5)
     thin = width_of(network).draw()
