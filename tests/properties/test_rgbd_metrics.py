@@ -115,10 +115,20 @@ TestDepthGain = _rotation("gain_depth")
 TestRgbGain = _rotation("gain_rgb")
 TestMaskShare = _rotation("mask_share")
 TestWarpPsnr = _rotation("warp_psnr")
+
+
+def _edges(x: np.ndarray, y: np.ndarray) -> float:
+    return float(rgbd_structure.edge_correlation(x, y))
+
+
+def _cross_entropy(x: np.ndarray, y: np.ndarray) -> float:
+    return float(binned_depth.binned_cross_entropy(x, y))
+
+
 TestEdges = properties_of(
     Subject(
         rgbd_structure.EDGE_CORRELATION,
-        rgbd_structure.edge_correlation,
+        _edges,
         pictures_and_depths(),
         paired=True,
         skip=frozenset({"asymmetric"}),
@@ -127,7 +137,7 @@ TestEdges = properties_of(
 TestCrossEntropy = properties_of(
     Subject(
         binned_depth.CROSS_ENTROPY,
-        binned_depth.binned_cross_entropy,
+        _cross_entropy,
         logits_and_depths(),
         paired=True,
         skip=frozenset({"asymmetric"}),
@@ -153,7 +163,6 @@ def test_mirrored_views_turn_the_other_way(seed: int, theta: float) -> None:
     images, images_2 = (rng.uniform(-1, 1, (2, 3, 6, 6)) for _ in range(2))
     angle = np.full(2, theta)
     one = rotation_errors(depth, depth_2, angle, focal=1.0, images=images, images_2=images_2)
-    views = (np.ascontiguousarray(side[..., ::-1]) for side in (depth, depth_2))
-    shown = [np.ascontiguousarray(side[..., ::-1]) for side in (images, images_2)]
-    other = rotation_errors(*views, -angle, focal=1.0, images=shown[0], images_2=shown[1])
+    views = [np.ascontiguousarray(side[..., ::-1]) for side in (depth, depth_2, images, images_2)]
+    other = rotation_errors(views[0], views[1], -angle, focal=1.0, images=views[2], images_2=views[3])
     assert other == pytest.approx(one, rel=1e-6)
