@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.tables import figures
 from harness.tables.columns import style
 from harness.tables.figures import COLOURS, REFERENCE, Drawing
-from harness.tables.rows import SETTINGS, Row
+from harness.tables.rows import Row, meaning
 from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.stats import bootstrap_interval, mean_and_deviation
 from harness.tables.text import cell, code, count, fixed, markdown_table
@@ -17,8 +17,16 @@ from harness.tables.text import cell, code, count, fixed, markdown_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMPARED = ("image_auroc", "pixel_auroc", "aupro[limit=0.3]")
-EXPLAINED = ("miou", "miou[classes=tail]", "pl_acc", "image_auroc", "pixel_auroc", "error_ratio")
+COMPARED = (
+    "image_auroc",
+    "pixel_auroc",
+    "aupro[limit=0.3]",
+    "fid[proc-v1|n=2048]",
+    "kid_full[proc-v1|n=2048]",
+    "d_gap",
+)
+EXPLAINED = ("miou", "miou[classes=tail]", "pl_acc", "image_auroc", "pixel_auroc", "error_ratio", *COMPARED[3:])
+EXPLAINED += ("gain_depth", "gain_rgb", "depth_agree")
 Samples = Mapping[str, Sequence[float]]
 """A line's label -> its values, one per seed."""
 
@@ -36,7 +44,7 @@ def setting_changes(rows: Sequence[Row]) -> Iterator[Drawing]:
             column: {one.method: paired_differences(one, two, column) for one, two in found} for column in COMPARED
         }
         text = (
-            f"Each method as it is minus {', '.join(f'{name} ({SETTINGS[name]})' for name in other.setting)}, budget "
+            f"Each method as it is minus {', '.join(f'{name} ({meaning(name)})' for name in other.setting)}, budget "
             f"{other.budget} ({count(other.images)} images), paired by seed: left of the line it loses. {_READING}"
         )
         drawn = _figure(panels, dict.fromkeys(panels, 0.0), "difference of paired seeds")

@@ -11,7 +11,7 @@ from harness.tables import figures
 from harness.tables.curve_lines import draw_line, legend, looks
 from harness.tables.figures import Drawing
 from harness.tables.learning import SCORES, Learning
-from harness.tables.rows import SETTINGS, Row
+from harness.tables.rows import Row, meaning
 from harness.tables.sections import contest, families, short_name, stem
 from harness.tables.text import count
 
@@ -51,7 +51,7 @@ def draw(learned: Sequence[Learning], rows: Sequence[Row]) -> Iterator[Drawing]:
     for members in plain.values():
         if any(id(one.row) in known for one in members):
             setting = members[0].row.setting
-            caption = ", ".join(("Learning curves", *(f"{name} ({SETTINGS[name]})" for name in setting)))
+            caption = ", ".join(("Learning curves", *(f"{name} ({meaning(name)})" for name in setting)))
             yield from _drawings(("learning_curves", *setting), caption, members, rows)
     for family in families([one.row for one in learned]):
         title = ("learning_curves", family[0].method, *family[0].setting)

@@ -13,7 +13,7 @@ from harness.tables.learning import Learning
 from harness.tables.metric_tables import group_tables, is_defined, name
 from harness.tables.ranks import ranks
 from harness.tables.reported import Published
-from harness.tables.rows import SETTINGS, Row
+from harness.tables.rows import Row, meaning
 from harness.tables.sections import families, main_rows, variants
 from harness.tables.sheets import caption
 from harness.tables.text import cell, code, count, fixed, markdown_table
@@ -67,7 +67,7 @@ def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
         lines.append(f"Budgets differ between rows: {named}. Rows of unequal budgets are never ranked together.")
     settings = sorted({setting for row in rows for setting in row.setting})
     if settings:
-        named = ", ".join(f"{code(setting)} ({SETTINGS[setting]})" for setting in settings)
+        named = ", ".join(f"{code(setting)} ({meaning(setting)})" for setting in settings)
         lines.append(f"Rows with {named} solve another task and are ranked among themselves.")
     oracles = sorted({row.method for row in rows if row.role == "oracle" and row.trained})
     if oracles:

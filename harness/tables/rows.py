@@ -20,8 +20,18 @@ from harness.types import Cell
 UNFINISHED = ("running", "partial", "absent")
 ROLES = ("floor", "method", "oracle")
 """In the order in which tables show them."""
-SETTINGS = {"mode=separate": "one model per category"}
-"""Overrides that change the task, not the method, and what they mean: such rows are compared among themselves."""
+_SETTINGS = {"mode=separate": "one model per category"}
+_LIMITED = "train_images="
+
+
+def meaning(override: str) -> str:
+    """What ``name=value`` says where it changes the task and not the method, else nothing.
+
+    Rows of one such setting are compared among themselves.
+    """
+    if override.startswith(_LIMITED):
+        return f"{override.removeprefix(_LIMITED)} training images"
+    return _SETTINGS.get(override, "")
 
 
 @dataclass(frozen=True)
@@ -89,12 +99,12 @@ class Row:
     @property
     def setting(self) -> tuple[str, ...]:
         """The task where it is not the usual one, e.g. ``("mode=separate",)``."""
-        return tuple(text for text in self._overridden() if text in SETTINGS)
+        return tuple(text for text in self._overridden() if meaning(text))
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What makes this row a variant of its method, e.g. ``("decoder=none",)``."""
-        return tuple(text for text in self._overridden() if text not in SETTINGS)
+        return tuple(text for text in self._overridden() if not meaning(text))
 
     def _overridden(self) -> list[str]:
         return [f"{name}={value}" for name, value in self.overrides.items()]
