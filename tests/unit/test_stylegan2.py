@@ -78,10 +78,10 @@ def test_sizes_of_the_published_configurations(resolution: int, keys: dict[str, 
 def test_the_cifar_configuration_steps() -> None:
     # The keys of README.md at a 64th of the published width.
     keys: dict[str, Any] = {"mbstd_group": 32, "r1_gamma": 0.01, "ema_kimg": 500, "ema_ramp": 0.05, "mapping_layers": 2}
-    keys |= {"path_weight": 0.0, "style_mixing": 0.0, "d_architecture": "orig", "batch_size": 64}
+    keys |= {"path_weight": 0.0, "style_mixing": 0.0, "d_architecture": "orig", "batch_size": 32}
     narrow = {"channel_base": 512, "channel_max": 8, "z_dim": 16, "w_dim": 16}
-    method = build("stylegan2", "paper", keys | narrow)
-    (log,) = train(method, 1, 64)
+    method = build("stylegan2", "paper", keys | narrow, resolution=16)
+    (log,) = train(method, 1, 32, 16)
     assert set(log) == {"loss_g", "loss_d", "logit_real", "logit_fake", "r1", "augment_p"}
     assert all(math.isfinite(value) for value in log.values())
 
@@ -505,9 +505,9 @@ def test_two_runs_of_one_seed_are_bit_identical() -> None:
 
 
 def test_bf16_drifts_from_fp32_within_bounds() -> None:
-    keys = {"augmentation": "none", "path_weight": 0.0, "channel_max": 8}
-    pairs = [build("stylegan2", overrides=keys, precision=precision) for precision in ("fp32", "bf16")]
-    logs = [train(method, 200, 8) for method in pairs]
+    keys = {"augmentation": "none", "path_weight": 0.0}
+    pairs = [build("stylegan2", overrides=keys, precision=precision, resolution=16) for precision in ("fp32", "bf16")]
+    logs = [train(method, 200, 4, 16) for method in pairs]
     for name in ("loss_d", "loss_g"):
         full, half = (sum(log[name] for log in run[-50:]) / 50 for run in logs)
         assert half == pytest.approx(full, rel=0.25, abs=0.1), name
