@@ -1,6 +1,7 @@
 """One training step of presets of tier paper at their full size: `uv run python benchmarks/paper_step.py`.
 
-Segmentation at the full crop with batch 2; StyleGAN2 at 256 pixels with batch 1, in a step in which all phases run.
+Segmentation at the full crop with batch 2; StyleGAN2 at 256 pixels with batch 1 and DepthGAN, whose rotation needs
+pairs, at 256 pixels with batch 2, in a step in which all phases run.
 
 Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on
 a CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
@@ -22,28 +23,31 @@ METHODS = {
     "uda": ("supervised", "self_training", "fst"),
     "ssl": ("supervised", "cutmix_mt", "fixmatch", "fst", "u2pl"),
 }
-GENERATORS = {"stylegan2": 256}
-"""Generators by resolution, asked for as ``generation/NAME``."""
+GENERATORS = {"stylegan2": (256, 1), "depthgan": (256, 2)}
+"""Generators with their resolution and batch, asked for as ``generation/NAME``."""
 SMALLER = {"batch_size": 2, "unlabelled_batch_size": 2, "pretrained": "none", "feature_distance": 0.0}
 
 
 def generator_step(name: str) -> None:
-    """Print what ``step`` prints for the first step of a generator on one image."""
+    """Print what ``step`` prints for the first step of a generator."""
     import torch
 
     from harness import registry
+    from harness.priors import PRIORS
     from harness.running import devices, training
     from harness.types import Budget, Cell, DataSpec
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    size = GENERATORS[name]
-    preset = registry.find(name).preset("paper") | {"batch_size": 1}
-    data = DataSpec("folder/images", size, {"train": 1})
+    size, count = GENERATORS[name]
+    preset = registry.find(name).preset("paper") | {"batch_size": count}
+    data = DataSpec("folder/images", size, {"train": count}, prior=PRIORS["front_uniform"])
     cell = Cell("b", "b", name, "paper", 0, Budget("b", 1000), data, config=preset, precision="bf16")
     context = devices.make_context(cell, torch.device("cpu"), "train", 1000)
     model = training.build_method(cell, registry.load(name), context)
-    batch = {"image": torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2 - 1}
+    generator = torch.Generator().manual_seed(0)
+    batch = {"image": torch.rand(count, 3, size, size, generator=generator) * 2 - 1}
+    batch["depth_coded"] = torch.randint(0, 60001, (count, size, size), generator=generator)
     report("generation", name, "-", f"{size}x{size}", model, batch, 0)
 
 
