@@ -74,6 +74,11 @@ def test_judges_answer_with_documented_shapes_and_are_trained_once(
     assert judges.report["azimuth_mae_deg"] > 0
 
 
+def test_rooms_have_judges_too(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "_train", lambda *_: pytest.fail("the same pictures need no other judges"))
+    assert shelf.open_judges(DiscDataset(replace(SPEC, name="rooms")), trained).digest
+
+
 def test_training_is_deterministic_and_leaves_the_global_generator_alone(trained: Path, tmp_path: Path) -> None:
     torch.manual_seed(99)
     expected = torch.rand(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.data import rooms
 from harness.metrics.consistency import warping_error
 from harness.metrics.errors import EmptyInput, MetricError, NonFinite, NonPositiveDepth, OutOfRange, ProtocolMismatch
 from harness.metrics.rotation import CARDS, RotationErrors, rotate, rotation_errors
 from tests.unit.rgbd_data import FOCAL, SIDE, UNIT, walls
+from tests.unit.test_rooms import room_spec
 
 
 def noise(*shape: int, seed: int = 0, low: float = 0.3, high: float = 0.9) -> Tensor:
@@ -213,3 +216,31 @@ def test_every_column_belongs_to_a_card() -> None:
     names = {card.name for card in CARDS}
     depth = noise(2, SIDE, SIDE)
     assert {column.partition("[")[0] for column in rotation_errors(depth, depth, angle(0.1, 2), focal=FOCAL)} == names
+
+
+@pytest.mark.parametrize(("fov", "focal"), [("wide", 1.016), ("narrow", 2.03)])
+def test_exact_views_of_rooms_pass_the_sanity_gate(fov: str, focal: float) -> None:
+    """DepthGAN dossier, 12.3: true < none < flipped < shuffled decides about sign, axis and coding; a flat depth has a
+    low error, no gain, and explains colours less."""
+    count, several = 10, 5
+    fields = rooms.samples(room_spec(fov=fov), "multiview", 0, count * several, ("image", "depth_coded", "pose"))
+    depth = (fields["depth_coded"] / 60000 + 0.13).reshape(count, several, 32, 32)
+    images = (fields["image"].transpose(0, 3, 1, 2) / 127.5 - 1).reshape(count, several, 3, 32, 32)
+    yaw = fields["pose"][:, 0].astype(np.float64).reshape(count, several)
+
+    def errors(depth: np.ndarray, other: int = 0) -> dict[str, float]:
+        found = RotationErrors(focal=focal)
+        for one, two in itertools.permutations(range(several), 2):
+            second, shown = (np.roll(side[:, two], other, 0) for side in (depth, images))
+            found.update(depth[:, one], second, yaw[:, two] - yaw[:, one], images[:, one], shown)
+        return found.compute()
+
+    true, shuffled, flat = errors(depth), errors(depth, 1), errors(np.full_like(depth, depth.mean()))
+    for kind in ("depth", "rgb"):
+        order = [true[f"e_{kind}{tail}"] for tail in ("", "[theta=0]", "[theta=flipped]")]
+        assert order == sorted(order)
+        assert order[-1] < shuffled[f"e_{kind}"]
+        assert true[f"gain_{kind}"] > max(0.05, shuffled[f"gain_{kind}"])
+    assert flat["gain_depth"] == -math.inf
+    assert flat["e_depth"] < true["e_depth[theta=flipped]"]
+    assert flat["gain_rgb"] < true["gain_rgb"] - 0.05
