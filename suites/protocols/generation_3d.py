@@ -21,8 +21,10 @@ from harness.metrics.card import MetricCard
 from harness.metrics.features import FeatureSpace, feature_space
 from harness.types import Cell, Context, Discriminates, Generates, MissingAsset, Scores, Unsupported
 from suites.protocols.generation import card, geometry, images, overfitting, pictures, poses, references, sampling
+from suites.protocols.generation.kept_pictures import ours
 from suites.protocols.generation.sheet import Sheet, channels_first
 from suites.protocols.generation.sizes import sizes
+from suites.protocols.generation.style_pictures import style_pictures
 
 METRICS: tuple[MetricCard, ...] = (
     *fid.CARDS, *kid.CARDS, *manifold.CARDS, *pose.CARDS, *depth.CARDS, *consistency.CARDS, *overfit.CARDS, *card.CARDS,
@@ -74,10 +76,7 @@ def score(
     return Scores(
         metrics=sheet.metrics,
         per_sample=sheet.per_sample,
-        pictures=pictures.ours(
-            pictures.pictures_of(predictions, judged, prior, neighbours if "logits_train" in predictions else None),
-            cell,
-        ),
+        pictures=ours(pictures.pictures_of(predictions, judged, prior) | style_pictures(predictions, neighbours), cell),
         notes=sheet.notes,
     )
 

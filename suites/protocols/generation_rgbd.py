@@ -19,8 +19,8 @@ from harness.metrics.card import MetricCard
 from harness.types import Cell, Context, Generates, Scores
 from suites.protocols.generation import card as card_of_images
 from suites.protocols.generation import images, sizes
+from suites.protocols.generation.kept_pictures import ours
 from suites.protocols.generation.overfitting import score_gap
-from suites.protocols.generation.pictures import ours
 from suites.protocols.generation.sheet import Sheet, channels_first
 from suites.protocols.rgbd import agreement, card, distances, drawing, pictures, references, rulers, views
 from suites.protocols.rgbd.coding import FIELD, Coding, signed

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Cell, PosePrior
+from harness.types import PosePrior
 
 GRID, TURNTABLES, DEPTHS, SWAPS = 64, 6, 8, 8
 SHOWN = 64
@@ -15,22 +15,14 @@ SHOWN = 64
 
 
 def pictures_of(
-    predictions: Mapping[str, NDArray],
-    judged_depth: NDArray | None,
-    prior: PosePrior | None,
-    neighbours: NDArray | None = None,
+    predictions: Mapping[str, NDArray], judged_depth: NDArray | None, prior: PosePrior | None
 ) -> dict[str, NDArray[np.uint8]]:
-    """uint8 [H,W,3] pictures by name: ``samples``, ``truncated`` (the same at psi = 0.7); ``interpolation`` (a row per
-    pair); ``neighbours`` (generated above, the nearest training image below); ``turntable`` (a row per object, azimuth
-    grows to the right); ``depth`` (columns: picture, own depth, judged depth; near is bright); ``swap`` (object, other
-    shape latent, other appearance latent), as far as there are any."""
+    """uint8 [H,W,3] pictures by name: ``samples``; ``turntable`` (a row per object, azimuth grows to the right);
+    ``depth`` (columns: picture, own depth, judged depth; near is bright); ``swap`` (object, other shape latent, other
+    appearance latent), as far as the predictions hold them."""
     images = predictions["images"]
-    shown = {"samples": grid(images)}
-    if "truncated" in predictions:
-        shown["truncated"] = grid(predictions["truncated"])
-        shown["interpolation"] = tile(predictions["interpolation"])
-    if neighbours is not None:
-        shown["neighbours"] = tile(neighbours)
+    side = max(1, int(min(GRID, len(images)) ** 0.5))
+    shown = {"samples": tile(images[: side * side].reshape(side, side, *images.shape[1:]))}
     if "sweep" in predictions:
         shown["turntable"] = tile(predictions["sweep"][:TURNTABLES])
     if "depth" in predictions and prior is not None:
@@ -43,19 +35,6 @@ def pictures_of(
     if "swap" in predictions:
         shown["swap"] = tile(predictions["swap"][:, :SWAPS])
     return shown
-
-
-def ours(shown: dict[str, NDArray[np.uint8]], cell: Cell) -> dict[str, NDArray[np.uint8]]:
-    """Without the pictures that show images of a published folder, which are not copied into results."""
-    if cell.data.family != "folder":
-        return shown
-    return {name: picture for name, picture in shown.items() if cell.role == "method" and name != "neighbours"}
-
-
-def grid(images: NDArray) -> NDArray[np.uint8]:
-    """The first images uint8 [N,H,W,3] in a square of at most ``GRID``."""
-    side = max(1, int(min(GRID, len(images)) ** 0.5))
-    return tile(images[: side * side].reshape(side, side, *images.shape[1:]))
 
 
 def tile(images: NDArray) -> NDArray[np.uint8]:
