@@ -141,7 +141,7 @@ def rooms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tensor, Tensor, Ten
     depth = metric_depth(torch.from_numpy(np.asarray(view["depth_coded"], np.float32)) / 30000 - 1)
     image = torch.from_numpy(np.array(view["image"])).permute(0, 3, 1, 2).float() / 127.5 - 1
     yaw = torch.from_numpy(np.asarray(view["pose"], np.float32))[:, 0]
-    return tuple(x.unflatten(0, (-1, 5)) for x in (depth, image, yaw))  # type: ignore[return-value]
+    return tuple(x.unflatten(0, (-1, 5)) for x in (depth, image, yaw))
 
 
 def _errors(first: Tensor, second: Tensor, angle: Tensor, pictures: tuple[Tensor, Tensor]) -> tuple[float, float]:

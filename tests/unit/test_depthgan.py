@@ -125,6 +125,7 @@ def test_appearance_never_changes_depth_and_has_no_access_to_the_angle(smoke: De
     assert torch.equal(drawn.depth, drawn.depth[:1].expand(6, -1, -1))
     assert (drawn.rgb[0] - drawn.rgb[1:]).abs().flatten(1).max(1).values.min() > 0
     network = smoke.average.module
+    assert isinstance(network, DualGenerator)
     features = network.geometry(latents[:, 0], torch.linspace(-0.2, 0.2, 6)).features
     same = {index: x[:1].expand(6, -1, -1, -1) for index, x in features.items()}
     pictures = network.appearance(latents[:1, 1].expand(6, -1), same)
@@ -277,7 +278,12 @@ def test_order_and_number_of_steps() -> None:
     method = build("depthgan", overrides={"path_weight": 2.0, "r1_every": 16})
     called: list[tuple[str, ...]] = []
     original = method.phases.step
-    method.phases.step = lambda *names: (called.append(names), original(*names))[1]  # type: ignore[method-assign]
+
+    def recorded(*names: str) -> None:
+        called.append(names)
+        original(*names)
+
+    method.phases.step = recorded
     method.train_step(_batch(), 0)
     both, geometry, appearance, judge = ("geometry", "appearance"), ("geometry",), ("appearance",), ("discriminator",)
     path = [geometry, appearance]
