@@ -11,7 +11,7 @@ import numpy as np
 from harness.data.fields import Array, Storage
 from harness.data.layouts import LAYOUTS, list_layout, matrix
 from harness.data.listing import Listing
-from harness.data.pictures import FILTERS, open_picture, resized
+from harness.data.pictures import filter_called, open_picture, resized
 from harness.data.sources import SHARD_ROWS, code_digest
 from harness.types import DataError, DataSpec
 
@@ -52,7 +52,7 @@ class FoldersSource:
 
     def produce(self, split: str, first: int, count: int) -> dict[str, Array]:
         options, size = self.spec.options, self.spec.resolution
-        crop, kind = int(options["crop"]), next(kind for kind in FILTERS if kind == options["filter"])
+        crop, kind = int(options["crop"]), filter_called(options["filter"])
         paths = self.listing.splits[split][first : first + count]
         images, points = np.empty((count, size, size, 3), np.uint8), []
         for k, path in enumerate(paths):

@@ -21,7 +21,7 @@ from harness.types import DataError
 
 Images = NDArray[np.uint8]
 Filter = Literal["box", "bilinear", "bicubic", "lanczos"]
-FILTERS: dict[Filter, Image.Resampling] = {
+FILTERS: dict[str, Image.Resampling] = {
     "box": Image.Resampling.BOX,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -100,6 +100,12 @@ def _as_rgb(picture: Image.Image, path: Path) -> Image.Image:
         if alpha.min() < 255:
             raise DataError("has transparent pixels", where=str(path), remedy="Put it on an opaque background first.")
     return picture if picture.mode == "RGB" else picture.convert("RGB")
+
+
+def filter_called(name: object) -> Filter:
+    """The filter of that name, one of ``FILTERS``."""
+    known: tuple[Filter, ...] = ("box", "bilinear", "bicubic", "lanczos")
+    return next(kind for kind in known if kind == name)
 
 
 def resized(picture: Image.Image, resolution: int, crop: int = 0, kind: Filter = "box") -> Images:

@@ -14,7 +14,7 @@ import numpy as np
 from harness.data import rooms_fields
 from harness.data.depth_files import centre_square, read_depth, resized_depth
 from harness.data.fields import Array, Storage
-from harness.data.pictures import FILTERS, folder_digest, open_picture, resized
+from harness.data.pictures import FILTERS, filter_called, folder_digest, open_picture, resized
 from harness.data.rgbd_pairs import UNUSABLE, RgbdListing, RgbdPair, check_pair, list_pairs
 from harness.data.sources import SHARD_ROWS, Source, code_digest
 from harness.data.splits import RESOLUTIONS
@@ -164,8 +164,8 @@ class RgbdSource:
     def _read(self, pair: RgbdPair) -> tuple[Array, Array]:
         check_pair(pair)
         assert pair.depth is not None
-        filtering = next(kind for kind in FILTERS if kind == self.spec.options["filter"])
-        image = resized(open_picture(pair.image), self.spec.resolution, 0, filtering)
+        kind = filter_called(self.spec.options["filter"])
+        image = resized(open_picture(pair.image), self.spec.resolution, 0, kind)
         return image, resized_depth(centre_square(read_depth(pair.depth)), self.spec.resolution)
 
     def extras(self, split: str, first: int, count: int) -> dict[str, Array]:
