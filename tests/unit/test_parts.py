@@ -71,7 +71,7 @@ def test_a_part_has_its_own_data_budget_and_references(suite: cards.Suite) -> No
 
 
 def test_keys_of_a_method_reach_only_its_parts(suite: cards.Suite) -> None:
-    main, cars, again = config.parts([SUITE, "dcgan.batch_size=4"])
+    _, cars, _ = config.parts([SUITE, "dcgan.batch_size=4"])
     assert [variant.overrides for choice in cars.choices for variant in choice.variants] == [{}, {"batch_size": 4}]
     with pytest.raises(ConfigError, match="batch_sice"):
         config.parts([SUITE, "dcgan.batch_sice=4"])
