@@ -17,16 +17,12 @@ from harness.tables.text import cell, code, count, fixed, markdown_table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COMPARED = (
-    "image_auroc",
-    "pixel_auroc",
-    "aupro[limit=0.3]",
-    "fid[proc-v1|n=2048]",
-    "kid_full[proc-v1|n=2048]",
-    "d_gap",
-)
-EXPLAINED = ("miou", "miou[classes=tail]", "pl_acc", "image_auroc", "pixel_auroc", "error_ratio", *COMPARED[3:])
-EXPLAINED += ("gain_depth", "gain_rgb", "depth_agree")
+IMAGES = ("fid[proc-v1|n=2048]", "kid_full[proc-v1|n=2048]", "d_gap")
+COMPARED = ("image_auroc", "pixel_auroc", "aupro[limit=0.3]", *IMAGES)
+EXPLAINED = (
+    "miou", "miou[classes=tail]", "pl_acc", "image_auroc", "pixel_auroc", "error_ratio", *IMAGES, "gain_depth",
+    "gain_rgb", "depth_agree",
+)  # fmt: skip
 Samples = Mapping[str, Sequence[float]]
 """A line's label -> its values, one per seed."""
 
