@@ -102,6 +102,7 @@ keys:
   tier=TIER           smoke micro small paper   seeds=3 or [1,5]     a count or a list
   budget=NAME|IMAGES  training images per cell  references=[...]     floor and oracle rows
   setting=NAME        where a suite has several, its first one unless named
+  part=NAME           one of a suite's parts (main: its own rows); all of them unless named
   METHOD.KEY=VALUE    change a preset; several values make one variant each
   data=NAME data.options.KEY=VALUE root=DIR     other samples, or a folder of pictures
   settings.KEY=VALUE  what the protocol reads   precision=auto       auto fp32 bf16

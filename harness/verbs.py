@@ -169,6 +169,8 @@ def _suites() -> str:
             rows.append([name, f"unusable: {error}", "", ""])
         else:
             rows.append([name, suite.title, suite.protocol, " ".join(suite.methods)])
+            parts = [suite.in_part(part) for part in suite.parts]
+            rows += [["", f"part={one.part}: {one.data['name']}", one.protocol, " ".join(one.methods)] for one in parts]
     return columns(["name", "title", "protocol", "methods"], rows)
 
 

@@ -19,9 +19,9 @@ from harness.types import Cell, Executor, Outcome
 FAILED = 3
 SHOWN_ROWS = 40
 """Longer plans are shown by variant."""
-PICTURE_SECONDS = 0.009
+PICTURE_SECONDS = {"objects": 0.009, "rooms": 0.018}
 JUDGE_SECONDS = {"smoke": 10.0, "micro": 150.0, "small": 600.0, "paper": 2400.0}
-"""CPU time of one built picture, and of training the judges of a tier, measured on one core."""
+"""CPU time of one built picture by family, and of training the judges of a tier, measured on one core."""
 
 
 def run(words: Sequence[str], *, dry_run: bool = False) -> int:
@@ -98,7 +98,8 @@ def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan]) -> str:
         if plan.unknown:
             expected += f", not counting {plan.unknown} cells of unknown cost"
     tables = "\n".join(_part_text(config, part) for config, part in zip(parts, plans, strict=True))
-    before = "".join(_preparation(config, part) for config, part in zip(parts, plans, strict=True))
+    ready = [(config.data.recipe_digest, _preparation(config, part)) for config, part in zip(parts, plans, strict=True)]
+    before = "".join({digest: text for digest, text in ready if text}.values())  # parts on the same data share it
     return f"{tables}\n{expected}\n{before}results: {parts[0].store}\n"
 
 
@@ -138,7 +139,7 @@ def _by_variant(plan: Plan) -> list[list[str]]:
 
 def _preparation(config: RunConfig, plan: Plan) -> str:
     """What the first run on these data does before its cells, and how long that takes."""
-    if not plan.waiting or config.data.family != "objects":
+    if not plan.waiting or config.data.family not in PICTURE_SECONDS:
         return ""
     from harness.data.cache import split_folder
     from harness.data.splits import CORE
@@ -147,8 +148,9 @@ def _preparation(config: RunConfig, plan: Plan) -> str:
     pictures = sum(config.data.splits[name] for name in absent)
     if not pictures:
         return ""
-    seconds = pictures * PICTURE_SECONDS / config.run.data_workers + JUDGE_SECONDS[config.tier]
-    return f"before that {pictures:,} pictures are built and judges trained on them, about {duration(seconds)}, once\n"
+    building = pictures * PICTURE_SECONDS[config.data.family] / config.run.data_workers
+    what = f"{pictures:,} pictures of {config.data.name} are built and judges trained on them"
+    return f"before that {what}, about {duration(building + JUDGE_SECONDS[config.tier])}, once\n"
 
 
 def _executor(config: RunConfig, store: Store, console: Console) -> Executor:

@@ -65,7 +65,9 @@ def test_list_shows_methods_suites_and_protocols(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("hologan", "pigan", "dcgan", "3d_aware", "generation_3d", "arXiv 1904.01326"))
     assert cli.main(["list", "suites"]) == 0
-    assert "hologan  HoloGAN" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "hologan  HoloGAN" not in shown
+    assert all(word in shown for word in ("part=regimes: objects/head", "part=rooms: rooms", "depthgan hologan"))
 
 
 @pytest.mark.parametrize("words", [["plan"], ["run", "--dry-run"]])
@@ -75,17 +77,17 @@ def test_a_plan_shows_cells_cost_and_state(
     places = [f"store={tmp_path}", f"cache={tmp_path / 'cache'}"]
     assert cli.main([*words, "suite=3d_aware", "tier=smoke", "seeds=2", *places]) == 0
     shown = capsys.readouterr().out
-    assert "hologan" in shown
-    assert "to do" in shown
-    assert "9 of 9 cells to run" in shown
+    assert all(word in shown for word in ("hologan", "part regimes", "part rooms", "to do"))
+    assert "27 of 27 cells to run" in shown
     assert "expected" in shown
     assert str(tmp_path) in shown
-    assert "before that 200 pictures are built and judges trained on them" in shown
+    for data, pictures in (("objects/head", 200), ("rooms", 196)):  # two parts share the first
+        assert shown.count(f"before that {pictures} pictures of {data} are built and judges trained on them") == 1
     assert not list(tmp_path.iterdir())
 
 
 def test_a_long_plan_is_shown_by_variant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["plan", "suite=3d_aware", "methods=[hologan]", "seeds=100", f"store={tmp_path}"]) == 0
+    assert cli.main(["plan", "suite=3d_aware", "methods=[pigan]", "seeds=100", f"store={tmp_path}"]) == 0
     shown = capsys.readouterr().out
     assert "100 to do" in shown
     assert len(shown.splitlines()) < 20
