@@ -97,7 +97,7 @@ def _methods_by_part(suite: Suite, given: Mapping[str, list[Any]]) -> dict[str, 
     listed = {name: suite.in_part(name).methods for name in names}
     strangers = {method for method in asked if not any(method in methods for methods in listed.values())}
     found = {
-        name: [m for m in asked if m in methods or (m in strangers and name == MAIN)]
+        name: [m for m in asked if m in methods or (m in strangers and name == names[0])]
         for name, methods in listed.items()
     }
     return {name: methods for name, methods in found.items() if methods}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -16,7 +17,7 @@ SUITE = "suite=halves"
 
 @pytest.fixture
 def suite(tmp_path: Path, plugin: Path, monkeypatch: pytest.MonkeyPatch) -> cards.Suite:
-    """A suite of two parts: the plug-in alone, and the plug-in beside another method on other data."""
+    """The plug-in alone; in a part beside another method on other data; and a part of another method on the same."""
     path = tmp_path / "halves.yaml"
     path.write_text(
         dedent(f"""
@@ -55,6 +56,13 @@ def test_methods_go_where_they_are_listed_and_strangers_to_the_first(suite: card
     assert names("methods=[dcgan,hologan]") == {"cars": ["dcgan"], "again": ["hologan"]}
     assert names("methods=[pigan,dcgan]") == {"main": ["pigan"], "cars": ["dcgan"]}
     assert names("part=cars", "methods=[pigan]") == {"cars": ["pigan"]}
+
+
+def test_strangers_go_to_the_first_part_with_the_data(suite: cards.Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    more = replace(suite, parts={**suite.parts, "more": {"data": {"name": "objects/car"}, "methods": ["hologan"]}})
+    monkeypatch.setattr(registry, "suite", lambda name: more)
+    assert names("data=objects/car", "methods=[pigan]") == {"cars": ["pigan"]}
+    assert names("data=objects/car", "methods=[pigan,hologan]") == {"cars": ["pigan"], "more": ["hologan"]}
 
 
 def test_words_about_data_leave_the_parts_with_those_data(suite: cards.Suite) -> None:
