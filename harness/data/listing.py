@@ -27,11 +27,13 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def one_of(options: Options, key: str, known: Sequence[str]) -> None:
+def one_of(options: Options, key: str, known: Sequence[str], where: str = "") -> None:
     """Raise ConfigError, with the nearest, unless the option ``key`` is one of the ``known`` words."""
     if options[key] not in known:
         near = get_close_matches(str(options[key]), known, n=1)
-        raise ConfigError(f"unknown {key} '{options[key]}'", nearest=near, remedy=f"Known: {', '.join(known)}.")
+        raise ConfigError(
+            f"unknown {key} '{options[key]}'", where=where, nearest=near, remedy=f"Known: {', '.join(known)}."
+        )
 
 
 def count_note(name: str, found: int, official: int) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 from harness.data import rooms_fields
 from harness.data.depth_files import centre_square, read_depth, resized_depth
 from harness.data.fields import Array, Storage
+from harness.data.listing import one_of
 from harness.data.pictures import FILTERS, filter_called, folder_digest, open_picture, resized
 from harness.data.rgbd_pairs import UNUSABLE, RgbdListing, RgbdPair, check_pair, list_pairs
 from harness.data.sources import SHARD_ROWS, Source, code_digest
@@ -71,17 +72,9 @@ def spec(
                 f"unknown option '{option}'", where=name, nearest=near, remedy=f"Known: {', '.join(values)}."
             )
         values[option] = value
-    for key, known in (
-        ("filter", tuple(FILTERS)),
-        ("unusable", UNUSABLE),
-        ("fov", tuple(FOVS)),
-        ("coding", CODINGS),
-    ):
-        if values[key] not in known:
-            near = get_close_matches(str(values[key]), known, n=1)
-            raise ConfigError(
-                f"unknown {key} '{values[key]}'", where=name, nearest=near, remedy=f"Known: {', '.join(known)}."
-            )
+    known = {"filter": tuple(FILTERS), "unusable": UNUSABLE, "fov": tuple(FOVS), "coding": CODINGS}
+    for key, words in known.items():
+        one_of(values, key, words, name)
     unit = values["depth_unit"]
     if isinstance(unit, (str, bool)) or not 0 < unit < math.inf:
         raise ConfigError(f"depth_unit is {unit!r}", where=name, remedy="Give a length above 0.")
