@@ -1,8 +1,8 @@
 """What a narrower discriminator costs: `uv run python benchmarks/dynamicd_width.py`.
 
 The phases of DynamicD at constant ratios r, sliced and masked, bf16 in channels_last as in a run. All arms take turns,
-one thread, process CPU time, best round of each: other processes on the machine only ever slow a round down. The table
-of the README is this script's output.
+one thread, process CPU time, best round of each: other processes on the machine only ever slow a round down. Batches
+are those of the presets.
 """
 
 from __future__ import annotations

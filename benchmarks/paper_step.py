@@ -1,7 +1,7 @@
 """One training step of presets of tier paper at their full size: `uv run python benchmarks/paper_step.py`.
 
-Segmentation at the full crop with batch 2; StyleGAN2 at 256 pixels with batch 1 and DepthGAN, whose rotation needs
-pairs, at 256 pixels with batch 2, in a step in which all phases run.
+Segmentation at the full crop with batch 2; StyleGAN2 and DynamicD at 256 pixels with batch 1 and DepthGAN, whose
+rotation needs pairs, with batch 2, in a step in which all phases run.
 
 Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on
 a CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
@@ -23,7 +23,7 @@ METHODS = {
     "uda": ("supervised", "self_training", "fst"),
     "ssl": ("supervised", "cutmix_mt", "fixmatch", "fst", "u2pl"),
 }
-GENERATORS = {"stylegan2": (256, 1), "depthgan": (256, 2)}
+GENERATORS = {"stylegan2": (256, 1), "dynamicd": (256, 1), "depthgan": (256, 2)}
 """Generators with their resolution and batch, asked for as ``generation/NAME``."""
 SMALLER = {"batch_size": 2, "unlabelled_batch_size": 2, "pretrained": "none", "feature_distance": 0.0}
 
