@@ -25,20 +25,20 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
     """Write the pictures of every row but the floors to ``folder``/pictures and return them, sorted.
 
     ``<row>-<budget>-s<seed>-<picture>.png`` for the first finished seed; ``<row>-<budget>-seeds-<picture>.png`` has a
-    line per finished seed, in order; pictures that differ between rows in one line only stand together on ``sheets``.
+    line per finished seed, in order. Where a row of that name stands in a table before, the data and the number of
+    images follow the budget. Pictures that differ between rows in one line only stand together on ``sheets``.
     A picture that cannot be read is left out: the tables do not depend on it.
     """
     by_row: dict[tuple[object, ...], list[StoredResult]] = {}
     for result in sorted(results, key=lambda r: (r.cell.seed, r.key)):
         if result.status == "done" and result.cell.role != "floor":
             by_row.setdefault(group_of(result.cell), []).append(result)
-    labels = {row.group: row.label for row in rows}
+    titles = _titles(rows)
     made: dict[str, bytes] = {}
     for group, members in by_row.items():
-        if group not in labels:
+        if group not in titles:
             continue
-        first = members[0].cell
-        row = (labels[group], first.budget.name if first.role == "method" else "")
+        first, row = members[0].cell, titles[group]
         for name, path in members[0].pictures.items():
             content = None if name in SHARED else _read(path)
             if content is not None:
@@ -55,6 +55,18 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
         paths.append(folder / "pictures" / f"{stem}.png")
         write_bytes(paths[-1], made[stem])
     return paths
+
+
+def _titles(rows: Sequence[Row]) -> dict[tuple[object, ...], tuple[str, ...]]:
+    """What the pictures of every row are called, by group; no two rows share a name."""
+    tables = list(dict.fromkeys(row.table for row in rows))
+    titles: dict[tuple[object, ...], tuple[str, ...]] = {}
+    for row in sorted(rows, key=lambda row: (tables.index(row.table), -row.images)):
+        title: tuple[str, ...] = (row.label, row.budget)
+        if title in titles.values():
+            title = (*title, row.data.split(" ")[0], str(row.images or ""))
+        titles[row.group] = title
+    return titles
 
 
 def _read(path: Path) -> bytes | None:
