@@ -29,7 +29,7 @@ PANELS = {
     "shortcut_ratio": "shortcut ratio (0: copies the defect)",
     "error_defect": "error on defects",
     "error_good": "error on good images",
-    "d_gap": "gap of D: held-out between training images (0) and fakes (1)",
+    "d_gap": "gap of D (1: held-out images as fakes)",
     "d_train": "mean logit of training images",
     "d_val": "mean logit of held-out images",
     "loss": "training loss",
