@@ -76,7 +76,7 @@ def parts(argv: Sequence[str]) -> tuple[RunConfig, ...]:
     key, or a sweep over anything but a key of a method.
     """
     given = _overrides(argv)
-    suite = registry.suite(_fixed(given, "suite", _missing_suite))
+    suite = _in_setting(registry.suite(_fixed(given, "suite", _missing_suite)), given)
     chosen = [(suite.in_part(name), methods) for name, methods in _methods_by_part(suite, given).items()]
     return tuple(
         _resolve(part, _words_of(given, number, chosen), methods) for number, (part, methods) in enumerate(chosen)
@@ -120,7 +120,6 @@ def _words_of(
 
 def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str]) -> RunConfig:
     """The configuration of one part with its methods."""
-    suite = _in_setting(suite, given)
     tier: Tier = values.one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
     names = list(methods)
     entries = _with_needs(names)
