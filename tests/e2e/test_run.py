@@ -173,7 +173,7 @@ def test_data_is_built_verified_and_previewed(cache: Path, tmp_path: Path, capsy
     assert cli.main(["data", "build", *words]) == 0
     assert cli.main(["data", "verify", *words]) == 0
     assert " 0 problems" in capsys.readouterr().out
-    shard = max((p for p in own.rglob("*.npy") if "train-" in str(p)), key=lambda p: p.stat().st_size)
+    shard = max((p for p in (own / "objects").rglob("*.npy") if "train-" in str(p)), key=lambda p: p.stat().st_size)
     damaged = bytearray(shard.read_bytes())
     damaged[-1] ^= 1
     shard.write_bytes(damaged)
