@@ -227,7 +227,7 @@ class Stages:
         names = {name: f"predictions/{name}.npy" for name in predictions}
         for name, array in predictions.items():
             with store.open(cell.key, names[name]) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
         self._seal("predict", tuple(names.values()), inputs, cell.code)
         return predictions
 
