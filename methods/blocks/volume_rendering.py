@@ -88,12 +88,26 @@ def stratified(
     return z + jitter * ((far - near) / (samples - 1))
 
 
-def importance(z: Tensor, weights: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+def quantiles(shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Numbers in [0,1] of ``shape`` [...,samples]: drawn on the generator's device, evenly spaced without one."""
+    if generator is None:
+        return torch.linspace(0, 1, shape[-1], device=device).expand(shape).contiguous()
+    return torch.rand(shape, generator=generator, device=generator.device).to(device)
+
+
+def importance(
+    z: Tensor,
+    weights: Tensor,
+    samples: int,
+    generator: torch.Generator | None = None,
+    u: Tensor | None = None,
+) -> Tensor:
     """Depths [...,samples] drawn from the piecewise constant density that ``weights`` [...,S] at ``z`` [...,S] define.
 
     Bins lie between the mid-points of neighbouring depths, so the first and last weight are not used; 1e-5 is added
-    twice against empty rays. Without a generator the quantiles are evenly spaced. No gradient flows (pi-GAN, as NeRF).
-    Depths are ascending only without a generator; raises ValueError for fewer than three coarse samples.
+    twice against empty rays. ``u`` [...,samples] are quantiles drawn before; else without a generator they are evenly
+    spaced. No gradient flows (pi-GAN, as NeRF). Depths are ascending only where the quantiles are; raises ValueError
+    for fewer than three coarse samples.
     """
     if z.shape[-1] < 3:
         raise ValueError(f"importance sampling needs at least 3 coarse samples, got {z.shape[-1]}")
@@ -102,17 +116,23 @@ def importance(z: Tensor, weights: Tensor, samples: int, generator: torch.Genera
         mass = (weights.float() + 1e-5)[..., 1:-1] + 1e-5
         pdf = mass / mass.sum(-1, keepdim=True)
         cdf = F.pad(pdf.cumsum(-1), (1, 0))
-        shape = (*cdf.shape[:-1], samples)
-        if generator is None:
-            u = torch.linspace(0, 1, samples, device=z.device).expand(shape).contiguous()
-        else:
-            u = torch.rand(shape, generator=generator, device=generator.device).to(z.device)
+        u = quantiles((*cdf.shape[:-1], samples), generator, z.device) if u is None else u.contiguous()
         above = torch.searchsorted(cdf.contiguous(), u, right=True).clamp(1, cdf.shape[-1] - 1)
         low, high = cdf.gather(-1, above - 1), cdf.gather(-1, above)
         step = high - low
         share = (u - low) / torch.where(step < 1e-5, torch.ones_like(step), step)
         start, end = edges.gather(-1, above - 1), edges.gather(-1, above)
         return start + share.clamp(0, 1) * (end - start)
+
+
+def smoothed(weights: Tensor) -> Tensor:
+    """Mid-point weights [...,S] blurred before importance sampling: no interval beside a surface stays without samples.
+
+    The larger of each two neighbours (nothing beyond the ends), then the mean of each two of these, plus 0.01 (EG3D).
+    """
+    padded = F.pad(weights.float(), (1, 1))
+    larger = torch.maximum(padded[..., 1:], padded[..., :-1])
+    return 0.5 * (larger[..., 1:] + larger[..., :-1]) + 0.01
 
 
 def merge(z: tuple[Tensor, Tensor], values: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, ...]:
@@ -183,3 +203,14 @@ def composite(
     if background is not None:
         rgb = rgb + (1 - opacity)[..., None] * background
     return Composite(rgb, (weights * z).sum(-1), opacity, weights, z)
+
+
+def median_depth(view: Composite, empty: float) -> Tensor:
+    """The depth [...] of the first sample at which half the opacity is reached, ``empty`` where a ray hits nothing.
+
+    No gradient flows.
+    """
+    with torch.no_grad():
+        reached = view.weights.cumsum(-1) >= 0.5 * view.opacity[..., None]
+        first = reached.to(torch.uint8).argmax(-1, keepdim=True)
+        return torch.where(view.opacity > EMPTY, view.z.gather(-1, first).squeeze(-1), empty)

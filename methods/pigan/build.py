@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from harness.types import PosePrior
+from methods.blocks.field_rendering import Density, Rendering
 from methods.blocks.progressive import ProgressiveDiscriminator
 from methods.blocks.siren import EmbeddingGrid, MappingNetwork, SirenField
 from methods.blocks.volume_rendering import Quadrature
-from methods.pigan.model import Density, Generator, Rendering
+from methods.pigan.model import Generator
 from methods.pigan.options import Options
 
 
@@ -35,7 +36,7 @@ def build_generator(config: Options, prior: PosePrior) -> Generator:
         bounded=config.bound == "ball",
         length=unit,
     )
-    return Generator(mapping, field, density)
+    return Generator(mapping, field, density, lock_view=config.lock_view_dependence)
 
 
 def build_discriminator(config: Options) -> ProgressiveDiscriminator:
@@ -67,7 +68,6 @@ def _rendering(config: Options, samples: int, fine: int, last_back: bool, noise:
         fine=fine,
         quadrature=Quadrature(config.rule, config.density_act, config.last_interval, last_back),
         background=background,
-        lock_view=config.lock_view_dependence,
         noise=noise,
         shared_jitter=config.shared_jitter,
     )

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from harness.cameras import look_at, named_prior, rays, select
 from harness.types import Cameras
+from methods.blocks.field_rendering import Density, Rendering
 from methods.blocks.siren import MappingNetwork, SirenField
 from methods.blocks.volume_rendering import Quadrature
-from methods.pigan.model import Density, Generator, Rendering
+from methods.pigan.model import Generator
 
 PRIOR = named_prior("wide60")
 SKY = (0.55, 0.75, 0.95)
@@ -145,16 +146,17 @@ def test_a_locked_view_direction_hides_the_camera_from_the_field() -> None:
     cams = cameras(3)
     free = ball(by_direction=True)(latents(3), cams, 9, SHARP).rgb[:, :, 4, 4]
     assert (free - free[:1]).abs().max() > 0.1
-    locked = Rendering(SHARP.samples, 0, SHARP.quadrature, SKY, lock_view=True)
-    fixed = ball(by_direction=True)(latents(3), cams, 9, locked).rgb[:, :, 4, 4]
+    locked = ball(by_direction=True)
+    locked.lock_view = True
+    fixed = locked(latents(3), cams, 9, SHARP).rgb[:, :, 4, 4]
     torch.testing.assert_close(fixed, torch.tensor([0.0, 0.0, -1.0]).expand(3, 3), rtol=0, atol=1e-3)
 
 
 def test_field_without_view_direction_ignores_it() -> None:
     how = Rendering(8, 0, Quadrature("left", "softplus", "finite"))
-    locked = Rendering(8, 0, Quadrature("left", "softplus", "finite"), lock_view=True)
-    net = siren(view=False)
-    torch.testing.assert_close(net(latents(2), cameras(2), 8, how).rgb, net(latents(2), cameras(2), 8, locked).rgb)
+    net, locked = siren(view=False), siren(view=False)
+    locked.lock_view = True
+    torch.testing.assert_close(net(latents(2), cameras(2), 8, how).rgb, locked(latents(2), cameras(2), 8, how).rgb)
 
 
 def test_jitter_is_shared_only_when_asked_and_noise_needs_a_generator() -> None:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from harness.cameras import look_at, named_prior, rays, select, stack_sweep
 from harness.types import Cameras
+from methods.blocks.field_rendering import Density, Rendering
 from methods.blocks.siren import SirenField
 from methods.blocks.volume_rendering import Quadrature
-from methods.pigan.model import Density, Generator, Rendering
+from methods.pigan.model import Generator
 
 PRIOR = named_prior("wide60")
 SKY = (0.55, 0.75, 0.95)
