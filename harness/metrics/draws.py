@@ -26,3 +26,11 @@ def resample(generator: RandomSource, n: int) -> Tensor:
     if isinstance(generator, torch.Generator):
         return torch.randint(n, (n,), generator=generator, device=generator.device).cpu()
     return torch.from_numpy(generator.choice(n, n, replace=True).astype(np.int64))
+
+
+def uniform(generator: RandomSource, shape: tuple[int, ...]) -> np.ndarray:
+    """Return float64 ``shape`` uniform in [0, 1)."""
+    if isinstance(generator, torch.Generator):
+        drawn = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
+        return drawn.cpu().numpy()
+    return generator.random(shape)
