@@ -15,7 +15,7 @@ from harness.types import ConfigError
 
 TIERS = ("smoke", "micro", "small", "paper")
 PRECISIONS = ("auto", "fp32", "bf16")
-CAPABILITIES = ("generates", "scores_anomalies", "segments")
+CAPABILITIES = ("generates", "radiance_field", "scores_anomalies", "segments")
 RESERVED = frozenset(
     [
         *("suite", "methods", "references", "seeds", "tier", "budget", "device", "precision", "executor", "workers"),
@@ -26,7 +26,17 @@ RESERVED = frozenset(
 """Words of the command line: no method may take one as its name."""
 
 _CARD_REQUIRED = ("name", "title", "entry", "capabilities", "data")
-_CARD_FIELDS = (*_CARD_REQUIRED, "paper", "controls_pose", "has_depth", "needs", "switches", "reported", "oracle")
+_CARD_FIELDS = (
+    *_CARD_REQUIRED,
+    "paper",
+    "controls_pose",
+    "has_depth",
+    "needs",
+    "switches",
+    "reported",
+    "oracle",
+    "base",
+)
 _PAPER_FIELDS = ("title", "authors", "venue", "year", "arxiv", "doi", "url")
 _SUITE_REQUIRED = ("name", "title", "protocol", "data", "methods", "budget")
 _SUITE_FIELDS = (*_SUITE_REQUIRED, "references", "seeds", "tier", "precision", "settings", "variants", "parts")
@@ -49,6 +59,9 @@ class Card:
 
     ``switches`` maps each ablation switch (a key of the presets) to its allowed values, empty when any will do. An
     ``oracle`` trains on what the setting hides: it bounds the others and holds no rank.
+
+    A method that plugs into others names the capability of what it plugs into as ``base``; the key ``base`` of its
+    presets then names one such method, whose preset lies under its own.
     """
 
     name: str
@@ -64,6 +77,7 @@ class Card:
     switches: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     reported: str | None = None
     oracle: bool = False
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -242,13 +256,25 @@ def read_card(folder: Path) -> Card:
         switches=_switches(raw.get("switches", ()), where),
         reported=None if reported is None else str(reported),
         oracle=_flag(raw, "oracle", where),
+        base=_base(raw, where),
     )
 
 
-def read_preset(folder: Path, tier: str, setting: str = "") -> tuple[dict[str, Any], float | None]:
+def _base(raw: Mapping[str, Any], where: str) -> str:
+    """The capability of the methods that this one plugs into; empty for a method of its own."""
+    base = raw.get("base", "")
+    if base and base not in CAPABILITIES:
+        raise unknown("capability", str(base), CAPABILITIES, f"{where}: base")
+    return str(base)
+
+
+def read_preset(
+    folder: Path, tier: str, setting: str = "", *, plugs: bool = False
+) -> tuple[dict[str, Any], float | None]:
     """The preset of a tier (flat: scalars and lists of scalars) and the declared seconds per 1000 images, if any.
 
-    A file ``<tier>.<setting>.yaml`` holds the keys that differ in that setting of a suite.
+    A file ``<tier>.<setting>.yaml`` holds the keys that differ in that setting of a suite. A method that ``plugs`` into
+    others names one as ``base`` and leaves the batch size to it.
     """
     path = folder / f"{tier}.yaml"
     if not path.is_file():
@@ -268,6 +294,10 @@ def read_preset(folder: Path, tier: str, setting: str = "") -> tuple[dict[str, A
                 raise unknown(f"key of {path.name}", key, preset, str(overlay))
         preset |= changes
     cost = preset.pop(COST_KEY, None)
+    if plugs:
+        if not isinstance(preset.get("base"), str) or "batch_size" in preset:
+            raise ConfigError("needs a method's name as base, whose batch_size is the one", where=str(path))
+        return preset, None if cost is None else float(cost)
     batch = preset.get("batch_size")
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise ConfigError("batch_size: every preset needs a positive whole number", where=str(path))

@@ -38,14 +38,15 @@ FOLLOWED: dict[str, tuple[str, ...]] = {
 """Which imports of a package belong to a result that uses it."""
 
 
-def code_digest(root: Path, folder: Path | None, protocol: str, family: str = "") -> str:
-    """SHA-256 over the method's folder and the blocks it imports transitively, the generator of the data's ``family``,
-    and the protocol with its metrics and judges.
+def code_digest(root: Path, folder: Path | None, protocol: str, family: str = "", base: Path | None = None) -> str:
+    """SHA-256 over the method's folder and the blocks it imports transitively, the folder of the method it is plugged
+    into with its blocks, the generator of the data's ``family``, and the protocol with its metrics and judges.
 
     ``root`` holds the packages; ``folder`` None leaves out the method (reference rows), an empty ``protocol`` leaves
     out the evaluation. Stable across Python versions, paths and machines.
     """
     files = {f"method/{path.name}": path for path in sorted(folder.glob("*.py"))} if folder else {}
+    files |= {f"base/{path.name}": path for path in sorted(base.glob("*.py"))} if base else {}
     pending = [GENERATORS.get(family, OBJECTS), *([f"suites.protocols.{protocol}"] if protocol else [])]
     for source in files.values():
         pending += _followed("method", imports(source))

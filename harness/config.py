@@ -5,6 +5,7 @@ Every key and value is checked here, before anything is trained: what does not e
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -123,7 +124,7 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
     tier: Tier = values.one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
     names = list(methods)
     entries = _with_needs(names)
-    presets = {entry.name: entry.preset(tier, suite.setting) for entry in entries}
+    presets = {entry.name: entry.preset(tier, suite.setting, _first_base(entry, given)) for entry in entries}
     base = _base(suite, tier, names, presets)
     _check_keys(given, base, presets)
     fixed = {key: several[0] for key, several in given.items() if len(several) == 1}
@@ -133,7 +134,10 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
     values.check_setting(data, suite)
     store = values.path(composed["store"], default_store())
     workers = values.positive("workers", composed["workers"])
-    choices = tuple(Choice(entry, values.variants(entry, presets[entry.name], given)) for entry in entries)
+    choices = tuple(
+        Choice(entry, values.variants(entry, given, functools.partial(entry.preset, tier, suite.setting)))
+        for entry in entries
+    )
     for choice in choices:
         for variant in choice.variants:
             values.check_shown(data, choice.entry.name, variant.config)
@@ -160,6 +164,11 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
         store=store,
         out=values.path(composed["out"], store / "tables"),
     )
+
+
+def _first_base(entry: MethodEntry, given: Mapping[str, list[Any]]) -> str:
+    """The base whose keys the words may name; empty for that of the preset, or a method of its own."""
+    return str(given.get(f"{entry.name}.base", [""])[0]) if entry.card.base else ""
 
 
 def _cores() -> int:

@@ -21,6 +21,7 @@ from harness.types import ConfigError, HarnessError
 
 NEEDED_MEMBERS: Mapping[str, tuple[str, ...]] = {
     "generates": ("latents", "sample"),
+    "radiance_field": ("codes", "mean_code", "render_codes", "density"),
     "scores_anomalies": ("anomaly",),
     "segments": ("segment",),
 }

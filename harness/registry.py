@@ -22,7 +22,7 @@ from typing import Any
 
 from harness import codedigest
 from harness.cards import TIERS, Card, Suite, read_card, read_preset, read_suite, unknown
-from harness.types import ConfigError
+from harness.types import Cell, ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds ``harness``, ``methods`` and ``suites``: a checkout, or site-packages."""
@@ -50,14 +50,28 @@ class MethodEntry:
         smaller = [known for known in self.tiers if TIERS.index(known) <= TIERS.index(tier)]
         return smaller[-1] if smaller else tier
 
-    def preset(self, tier: str, setting: str = "") -> dict[str, Any]:
-        """The flat configuration for a tier, in a suite's setting. Raises ConfigError where the file is missing or not
-        flat."""
-        return read_preset(self.folder, self.preset_tier(tier), setting)[0]
+    def preset(self, tier: str, setting: str = "", base: str = "") -> dict[str, Any]:
+        """The flat configuration for a tier, in a suite's setting; of a method that plugs into others, over that of
+        ``base`` (empty: the one its own preset names).
+
+        Raises ConfigError where the file is missing or not flat, the base cannot take it, or both have a key.
+        """
+        own = self._own(tier, setting)[0]
+        if not self.card.base:
+            return own
+        host = find_base(self, base or own["base"])
+        below = host.preset(tier, setting)
+        both = sorted(set(own) & set(below))
+        if both:
+            raise ConfigError(f"{', '.join(both)}: also a key of its base {host.name}", where=str(self.folder))
+        return {**below, **own, "base": base or own["base"]}
 
     def seconds_per_kimg(self, tier: str, setting: str = "") -> float | None:
         """Declared CPU seconds per 1000 training images, an estimate for plans; None where nothing is declared."""
-        return read_preset(self.folder, self.preset_tier(tier), setting)[1]
+        return self._own(tier, setting)[1]
+
+    def _own(self, tier: str, setting: str) -> tuple[dict[str, Any], float | None]:
+        return read_preset(self.folder, self.preset_tier(tier), setting, plugs=bool(self.card.base))
 
     @property
     def overlays(self) -> tuple[tuple[str, str], ...]:
@@ -117,6 +131,29 @@ def find(name_or_path: str) -> MethodEntry:
     if os.sep in name_or_path:
         raise ConfigError("no such method folder", where=name_or_path, remedy="Give a folder that holds card.yaml.")
     raise unknown("method", name_or_path, (*found.methods, *found.broken))
+
+
+def find_base(entry: MethodEntry, name_or_path: str) -> MethodEntry:
+    """The method into which ``entry`` is to be plugged. Raises ConfigError, with those that can take it."""
+    able = [name for name, found in methods().items() if entry.card.base in found.card.capabilities]
+    if name_or_path not in scan().methods and os.sep not in name_or_path:
+        raise unknown("base", name_or_path, able, f"{entry.name}.base")
+    host = find(name_or_path)
+    if entry.card.base not in host.card.capabilities:
+        what = entry.card.base.replace("_", " ")
+        raise ConfigError(
+            f"{host.name} has no {what}", where=f"{entry.name}.base", remedy=f"Choose one that has: {', '.join(able)}."
+        )
+    return host
+
+
+def base_of(cell: Cell) -> MethodEntry | None:
+    """The method into which that of the cell is plugged, None for a method of its own."""
+    named = cell.config.get("base")
+    if cell.role != "method" or not isinstance(named, str):
+        return None
+    entry = find(cell.source or cell.method)
+    return find_base(entry, named) if entry.card.base else None
 
 
 def load(name_or_path: str) -> type[Any]:
@@ -222,9 +259,12 @@ def protocol(name: str) -> types.ModuleType:
     return importlib.import_module(f"suites.protocols.{name}")
 
 
-def code_digest(method: str, protocol: str, family: str = "") -> str:
-    """Digest of the code that can change a result: the method's folder and the blocks it imports, the generator of the
-    data's family and the protocol (empty: of training alone). ``method`` is a name, a folder, or a reference row such
-    as ``floor:noise`` (no folder)."""
-    folder = None if method.partition(":")[0] in ("floor", "oracle") else find(method).folder
-    return codedigest.code_digest(ROOT, folder, protocol, family)
+def code_digest(method: str, protocol: str, family: str = "", base: str = "") -> str:
+    """Digest of the code that can change a result: the method's folder and the blocks it imports, those of the method
+    ``base`` it is plugged into, the generator of the data's family and the protocol (empty: of training alone).
+    ``method`` is a name, a folder, or a reference row such as ``floor:noise`` (no folder)."""
+    if method.partition(":")[0] in ("floor", "oracle"):
+        return codedigest.code_digest(ROOT, None, protocol, family)
+    entry = find(method)
+    host = find_base(entry, base).folder if entry.card.base and base else None
+    return codedigest.code_digest(ROOT, entry.folder, protocol, family, host)

@@ -65,7 +65,16 @@ def cell_of(state: Specimen) -> Cell:
     """A cell of the smoke preset."""
     budget = Budget("check", 100 * state.preset["batch_size"])
     return Cell(
-        "check", "check", state.found.name, "smoke", 0, budget, data_of(state), config=state.preset, precision="fp32"
+        "check",
+        "check",
+        state.found.name,
+        "smoke",
+        0,
+        budget,
+        data_of(state),
+        config=state.preset,
+        precision="fp32",
+        source=str(state.found.folder),
     )
 
 
@@ -100,7 +109,8 @@ def samples(state: Specimen) -> dict[str, np.ndarray]:
     """A made-up training split: image uint8 [N,H,W,3] and what else training sees, fields named as in a batch.
 
     Segmentation: label uint8 [N,H,W], the brightness in bands, and the same as an unlabelled stream; else category
-    int32 [N], and depth_coded int32 [N,H,W], the brightness, where the card asks for it.
+    int32 [N], and what the card asks for: depth_coded int32 [N,H,W], the brightness, and depth float32 [N,H,W], a disc
+    in front of nothing (0) whose relief is the brightness.
     """
     import numpy as np
 
@@ -109,11 +119,22 @@ def samples(state: Specimen) -> dict[str, np.ndarray]:
         made = {"image": images, "category": np.arange(SPLIT, dtype=np.int32) % CATEGORIES}
         if "depth_coded" in state.found.card.fields:
             made["depth_coded"] = (images.mean(-1) * (60000 / 255)).astype(np.int32)
+        if "depth" in state.found.card.fields:
+            made["depth"] = _disc_depth(images, data_of(state))
         return made
     classes = int(data_of(state).options["classes"])
     labels = (images.mean(-1) * classes / 256).astype(np.uint8)
     revealed = {f"unlabelled_{field}": labels for field in getattr(state.made, "reveals", ())}
     return {"image": images, "label": labels, "unlabelled_image": images, **revealed}
+
+
+def _disc_depth(images: np.ndarray, spec: DataSpec) -> np.ndarray:
+    import numpy as np
+
+    side = np.linspace(-1, 1, images.shape[1])
+    inside = side[:, None] ** 2 + side**2 < 0.5
+    radius = spec.prior.radius if spec.prior else 3.0
+    return np.where(inside, radius - images.mean(-1) / 510, 0).astype(np.float32)
 
 
 def batch(state: Specimen, model: Any, step: int) -> dict[str, torch.Tensor]:
@@ -143,7 +164,9 @@ def batch(state: Specimen, model: Any, step: int) -> dict[str, torch.Tensor]:
 
 
 def _loaded(field: str, values: torch.Tensor) -> torch.Tensor:
-    return values.permute(0, 3, 1, 2).float().div(127.5).sub(1) if field == "image" else values.long()
+    if field == "image":
+        return values.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return values if values.is_floating_point() else values.long()
 
 
 def train(state: Specimen, model: Any, steps: int) -> dict[str, float]:

@@ -199,7 +199,8 @@ class Context:
     the loop. ``autocast()`` is a context manager: bf16 where ``precision`` resolved to it, otherwise nothing.
     ``sample_cameras(n, generator, prior=None)`` draws from the data's pose prior (or the given one) and returns
     ``Cameras`` on ``device``. ``upstream`` maps the roles of the card's ``needs`` to state dicts of trained methods.
-    ``assets`` is the folder where built networks and published weights are kept.
+    ``assets`` is the folder where built networks and published weights are kept. ``base`` is the class of the method that
+    a method plugs into (see ``Card.base``), which reads its own keys of the same configuration.
     """
 
     device: torch.device
@@ -212,6 +213,7 @@ class Context:
     sample_cameras: Callable[..., Cameras]
     upstream: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     assets: Path = Path()
+    base: type[Any] | None = None
 
 
 @runtime_checkable
@@ -230,7 +232,8 @@ class Method(Protocol):
 
     Two keys of a preset tell the harness what a method is shown: ``train_images`` N > 0 keeps the first N rows of the
     training split, so that smaller sets are contained in larger ones; ``conditional`` adds ``batch["category"]``,
-    int64 [B], of ``data.options["classes"]`` classes.
+    int64 [B], of ``data.options["classes"]`` classes. A static method ``supervision(config)`` names further fields of
+    the split, such as ``depth``, that a batch shall hold.
 
     Where a protocol has a second training stream, ``unlabelled``, its fields stand in the batch as ``unlabelled_image``
     and so on, ``config["unlabelled_batch_size"]`` rows of it (0: none). A method may then also have ``row_weights``:
@@ -285,6 +288,53 @@ class HasStyles(Protocol):
     def mean_style(self) -> Tensor: ...
 
     def render_styles(self, styles: Tensor, cameras: Cameras | None = None) -> Renders: ...
+
+
+@dataclass(frozen=True)
+class SceneRenders:
+    """Scenes of a generator's training step as a discriminator sees them, with gradients: ``rgb`` [B,3,H,W] in [-1,1];
+    z-depth divided by opacity, and opacity, both [B,h,w] at the resolution of the rays. ``again`` renders the same
+    scenes from other cameras."""
+
+    rgb: Tensor
+    depth: Tensor
+    opacity: Tensor
+    cameras: Cameras
+    again: Callable[[Cameras], SceneRenders]
+
+
+class Guide(Protocol):
+    """A further term of a generator's loss: the scenes of its adversarial step, and the step, to a scalar."""
+
+    def __call__(self, scene: SceneRenders, step: int) -> Tensor: ...
+
+
+@runtime_checkable
+class RadianceField(Protocol):
+    """Generates by volume rendering a density, and lets others guide its generator.
+
+    ``guides`` is empty until somebody appends to it; each is called in every adversarial generator step, and its value
+    added to the loss. ``codes`` maps latents to what conditions the averaged field [N,...], ``mean_code`` is their
+    mean; ``render_codes`` is differentiable by the codes. ``density`` at world points float32 [N,P,3] is float32 [N,P]
+    per unit of world length, without gradients.
+    """
+
+    guides: list[Guide]
+
+    def codes(self, latents: Tensor) -> Tensor: ...
+
+    def mean_code(self) -> Tensor: ...
+
+    def render_codes(self, codes: Tensor, cameras: Cameras) -> Renders: ...
+
+    def density(self, codes: Tensor, points: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class ReadsDepth(Protocol):
+    """Can tell the z-depth float32 [N,H,W] of single images float32 [N,3,H,W] in [-1,1]."""
+
+    def read_depth(self, images: Tensor) -> Tensor: ...
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,30 @@ class Variant:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
-def variants(entry: MethodEntry, preset: Mapping[str, Any], given: Mapping[str, list[Any]]) -> tuple[Variant, ...]:
-    """Every combination of the values given for this method's keys; a value equal to the preset's is no override."""
+def variants(
+    entry: MethodEntry, given: Mapping[str, list[Any]], preset_over: Callable[[str], Mapping[str, Any]]
+) -> tuple[Variant, ...]:
+    """Every combination of the values given for this method's keys; a value equal to the preset's is no override.
+
+    ``preset_over`` is the preset over a base, of a method that plugs into others; of another, and with the empty word,
+    the preset as it is.
+    """
     keys = [key for key in given if key.partition(".")[0] == entry.name]
-    swept = [[_fitting(entry, preset, key, value) for value in given[key]] for key in keys]
+    usual = preset_over("")
     found: dict[tuple[Any, ...], Variant] = {}
-    for chosen in itertools.product(*swept):
-        changed = {key.partition(".")[2]: value for key, value in zip(keys, chosen, strict=True)}
-        overrides = {name: value for name, value in changed.items() if value != preset[name]}
-        label = tuple(f"{name}={value!r}" for name, value in sorted(overrides.items()))
-        found.setdefault(label, Variant({**preset, **overrides}, overrides))
+    for base in given.get(f"{entry.name}.base", [""]) if entry.card.base else [""]:
+        preset = preset_over(base)
+        fixed = {key: [base] if base and key == f"{entry.name}.base" else given[key] for key in keys}
+        swept = [[_fitting(entry, preset, key, value) for value in fixed[key]] for key in keys]
+        for chosen in itertools.product(*swept):
+            changed = {key.partition(".")[2]: value for key, value in zip(keys, chosen, strict=True)}
+            overrides = {
+                name: value
+                for name, value in changed.items()
+                if value != (usual if name == "base" else preset).get(name, ...)
+            }
+            label = tuple(f"{name}={value!r}" for name, value in sorted(overrides.items()))
+            found.setdefault(label, Variant({**preset, **overrides}, overrides))
     return tuple(found.values())
 
 

@@ -17,7 +17,7 @@ class ResidentBatches:
     """Endless shuffled batches of images held as bytes on ``device``.
 
     Every epoch is one permutation drawn from ``generator`` (on the CPU); a batch may span two epochs, so that every
-    image is used equally often. ``images``: uint8 [N,H,W,3]; ``labels``: further integer fields [N,...] by name. With
+    image is used equally often. ``images``: uint8 [N,H,W,3]; ``labels``: further fields of numbers [N,...] by name. With
     ``groups`` [N] batch t holds samples of one group only, the (t mod K)-th of the K values that occur, and every group
     has epochs of its own. With ``weights`` [N] rows are drawn with replacement, in proportion to them. State dicts
     resume at the exact batch.
@@ -45,7 +45,7 @@ class ResidentBatches:
             raise DataError(f"batch size {batch_size} is below 1", where="ResidentBatches")
         self.batch_size, self.generator, self.channels_last = batch_size, generator, channels_last
         self._images = torch.from_numpy(np.array(images)).to(device)
-        self._labels = {name: _integers(name, values, len(images), device) for name, values in (labels or {}).items()}
+        self._labels = {name: _resident(name, values, len(images), device) for name, values in (labels or {}).items()}
         members = [np.arange(len(images))]
         if groups is not None:
             members = [np.flatnonzero(groups == value) for value in np.unique(groups)]
@@ -58,13 +58,14 @@ class ResidentBatches:
         return len(self._images)
 
     def next(self) -> dict[str, Tensor]:
-        """The next batch: ``image`` float32 [B,3,H,W] in [-1, 1], ``index`` int64 [B] and the labels int64 [B,...]."""
+        """The next batch: ``image`` float32 [B,3,H,W] in [-1, 1], ``index`` int64 [B] and the labels [B,...], int64 or
+        float32."""
         index = self._epochs[self._turn].draw(self.batch_size, self.generator).to(self._images.device)
         self._turn = (self._turn + 1) % len(self._epochs)
         pixels = self._images.index_select(0, index).permute(0, 3, 1, 2)
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         image = pixels.to(torch.float32, memory_format=layout).div_(127.5).sub_(1.0)
-        labels = {name: values.index_select(0, index).long() for name, values in self._labels.items()}
+        labels = {name: _wide(values.index_select(0, index)) for name, values in self._labels.items()}
         return {"image": image, "index": index, **labels}
 
     def state_dict(self) -> dict[str, Any]:
@@ -147,16 +148,21 @@ class JoinedBatches:
             source.load_state_dict(state["sources"][name])
 
 
-def _integers(name: str, values: NDArray[Any], n: int, device: torch.device | str) -> Tensor:
-    if values.shape[:1] != (n,) or values.dtype.kind not in "iu":
+def _resident(name: str, values: NDArray[Any], n: int, device: torch.device | str) -> Tensor:
+    if values.shape[:1] != (n,) or values.dtype.kind not in "iuf":
         raise DataError(
             f"field {name} is {values.dtype} {list(values.shape)}",
             where="ResidentBatches",
-            remedy=f"Expected integers [{n},...], one entry per image.",
+            remedy=f"Expected numbers [{n},...], one entry per image.",
         )
     # Maps of labels and depths stay small until a batch is drawn; torch cannot index 16-bit unsigned numbers.
-    small = {"uint8": np.uint8, "uint16": np.int32}.get(values.dtype.name, np.int64)
-    return torch.from_numpy(np.array(values, small)).to(device)
+    small = {"uint8": np.uint8, "uint16": np.int32, "float16": np.float16, "float32": np.float32}
+    usual = np.float32 if values.dtype.kind == "f" else np.int64
+    return torch.from_numpy(np.array(values, small.get(values.dtype.name, usual))).to(device)
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.float() if values.is_floating_point() else values.long()
 
 
 def _probabilities(weights: NDArray[Any], n: int) -> Tensor:

@@ -123,7 +123,16 @@ def make_context(
         sample_cameras=functools.partial(_sample, cell.data.prior, cell.data.name, device),
         upstream=upstream or {},
         assets=assets or default_cache(),
+        base=_base(cell),
     )
+
+
+def _base(cell: Cell) -> type[Any] | None:
+    """The class of the method into which that of the cell is plugged."""
+    from harness import registry
+
+    host = registry.base_of(cell)
+    return None if host is None else registry.load(str(host.folder))
 
 
 def batch_size(cell: Cell) -> int:

@@ -131,13 +131,21 @@ def _method_cells(
     template = replace(
         _cell(config),
         method=entry.name,
-        code=registry.code_digest(str(entry.folder), config.suite.protocol, config.data.family),
         source=str(entry.folder),
     )
     for variant in choice.variants:
+        base = str(variant.config.get("base", ""))
+        code = registry.code_digest(str(entry.folder), config.suite.protocol, config.data.family, base)
         for seed in config.seeds:
             upstream = {role: keys[needed, seed] for role, needed in needs.items()}
-            cell = replace(template, seed=seed, config=variant.config, overrides=variant.overrides, upstream=upstream)
+            cell = replace(
+                template,
+                seed=seed,
+                code=code,
+                config=variant.config,
+                overrides=variant.overrides,
+                upstream=upstream,
+            )
             made.append(cell)
             keys[entry.name, seed] = cell.key
     return made

@@ -84,4 +84,5 @@ class Registered:
         """Digest of the code that training depends on: not the protocol's, so that its repair costs no training."""
         from harness import registry
 
-        return registry.code_digest(cell.source or cell.method, "", cell.data.family) if cell.code else ""
+        base = str(cell.config.get("base", ""))
+        return registry.code_digest(cell.source or cell.method, "", cell.data.family, base) if cell.code else ""

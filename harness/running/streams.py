@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,19 +28,20 @@ def views(protocol: EvaluationProtocol, dataset: Dataset, kind: type[Any], cell:
     """The views of training by stream: the protocol's ``TRAIN`` as ``""``, and those of its ``STREAMS`` of which the
     preset wants rows (``<stream>_batch_size``), with the fields that an oracle ``reveals``.
 
-    Of ``TRAIN`` the preset's ``train_images`` keeps the first rows, ``conditional`` adds the category. Raises
-    ConfigError for more rows than there are, or data without categories.
+    Of ``TRAIN`` the preset's ``train_images`` keeps the first rows, ``conditional`` adds the category, and the method's
+    ``supervision`` further fields. Raises ConfigError for more rows than there are, or fields that the data lack.
     """
     split, fields = protocol.TRAIN
     rows = _limit(cell, len(dataset.split(split)), split)
-    labels = (CATEGORY,) if cell.config.get("conditional", False) else ()
+    labels: tuple[str, ...] = (CATEGORY,) if cell.config.get("conditional", False) else ()
     if labels and CATEGORY not in dataset.split(split).fields:
         raise ConfigError(
             f"{cell.data.name} has no {CATEGORY} to condition on",
             where=f"{cell.method}.conditional",
             remedy="Choose data with categories, such as folder/afhq.",
         )
-    whole = dataset.split(split).view((*fields, *labels))
+    labels += _supervision(kind, cell, dataset.split(split).fields)
+    whole = dataset.split(split).view((*fields, *(name for name in labels if name not in fields)))
     found: dict[str, Mapping[str, np.ndarray]] = {MAIN: {name: whole[name][:rows] for name in whole} if rows else whole}
     for name, (other, shown) in getattr(protocol, "STREAMS", {}).items():
         if _rows(cell, name):
@@ -107,6 +108,19 @@ def batches(
     if ahead:
         made |= {_named(FUTURE, name): stream(name, _named("data", _named(FUTURE, name)), ahead) for name in opened}
     return JoinedBatches(made)
+
+
+def _supervision(kind: type[Any], cell: Cell, known: Collection[str]) -> tuple[str, ...]:
+    """Fields of ground truth that the method learns from with this configuration."""
+    wanted = tuple(kind.supervision(cell.config)) if hasattr(kind, "supervision") else ()
+    missing = sorted(set(wanted) - set(known))
+    if missing:
+        raise ConfigError(
+            f"{cell.data.name} has no {', '.join(missing)} to learn from",
+            where=cell.method,
+            remedy="Choose data with exact labels, such as objects/head, or a variant that needs none.",
+        )
+    return wanted
 
 
 def _limit(cell: Cell, rows: int, split: str) -> int:

@@ -241,7 +241,8 @@ def _row(label: str, suite: Suite, where: str) -> str:
         raise unknown("method", name, methods, where)
     if name in methods:
         entry = methods[name]
-        keys = {key for tier in entry.tiers for key in entry.preset(tier)}
+        base = overrides.get("base", "") if entry.card.base else ""
+        keys = {key for tier in entry.tiers for key in entry.preset(tier, base=base)}
         for key, value in overrides.items():
             if key not in keys:
                 raise unknown(f"key of {name}:", key, keys, where)

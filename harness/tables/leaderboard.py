@@ -68,14 +68,15 @@ def is_stale(result: StoredResult) -> bool:
     try:
         # The folder a cell remembers may be another checkout's: only methods from outside are looked up there.
         known = cell.role != "method" or cell.method in registry.methods()
-        return result.stale(_code(cell.method if known else cell.source, cell.protocol, cell.data.family))
+        method, base = cell.method if known else cell.source, str(cell.config.get("base", ""))
+        return result.stale(_code(method, cell.protocol, cell.data.family, base))
     except (HarnessError, OSError):
         return False
 
 
 @functools.cache
-def _code(method: str, protocol: str, family: str) -> str:
-    return registry.code_digest(method, protocol, family)
+def _code(method: str, protocol: str, family: str, base: str) -> str:
+    return registry.code_digest(method, protocol, family, base)
 
 
 def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -> list[Path]:

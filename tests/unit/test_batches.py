@@ -118,7 +118,14 @@ def test_grouped_batches_resume_at_the_exact_batch() -> None:
         ResidentBatches(numbered(7), 2, generator()).load_state_dict(batches.state_dict())
 
 
-@pytest.mark.parametrize("values", [np.zeros(3, np.int32), np.zeros(5, np.float32)])
+@pytest.mark.parametrize("values", [np.zeros(3, np.int32), np.zeros(5, bool)])
 def test_labels_of_another_shape_or_type_are_refused(values: np.ndarray) -> None:
     with pytest.raises(DataError, match="category"):
         ResidentBatches(numbered(5), 2, generator(), labels={"category": values})
+
+
+def test_maps_of_real_numbers_come_as_float32() -> None:
+    depth = np.linspace(0, 1, 5 * 4, dtype=np.float16).reshape(5, 4)
+    batch = ResidentBatches(numbered(5), 2, generator(), labels={"depth": depth}).next()
+    assert batch["depth"].dtype == torch.float32
+    assert torch.equal(batch["depth"], torch.from_numpy(depth).float()[batch["index"]])
