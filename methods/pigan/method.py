@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.cameras import select, shifted, widened
-from harness.types import Cameras, ConfigError, Context, DataSpec, PosePrior, Renders, Stage
+from harness.types import Cameras, ConfigError, Context, DataSpec, Guide, PosePrior, Renders, SceneRenders, Stage
 from methods.blocks.adversarial import discriminator_loss, r1_penalty
 from methods.blocks.ema import Ema
+from methods.blocks.field_rendering import FieldView, field_density
 from methods.blocks.schedule import rate_factor, set_rate
 from methods.pigan.build import build_discriminator, build_generator, evaluation_rendering, training_rendering
 from methods.pigan.curriculum import Phase, fade, phase_at, phases
 from methods.pigan.loss import density_noise, latent_loss, pose_loss, top_k_fraction, top_k_generator_loss
-from methods.pigan.model import Generator
 from methods.pigan.options import parse
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class PiGAN:
         self.averages = tuple(Ema(self.generator, decay, warmup=10) for decay in config.ema_decays)
         self.rendering = training_rendering(config)
         self.evaluation = evaluation_rendering(config)
-        self._mean: tuple[Tensor, Tensor] | None = None
+        self.guides: list[Guide] = []
+        self._mean: Tensor | None = None
 
     # ------------------------------------------------------------------------------------------------ training
     def train_step(self, batch: Batch, step: int) -> Mapping[str, Tensor]:
@@ -68,14 +69,14 @@ class PiGAN:
         if not config.reuse_fakes:
             z, cameras = self._draw(len(real))
             with torch.no_grad():
-                fakes = (self._render(z, cameras, phase.resolution), z, cameras)
+                fakes = (self._scenes(z, cameras, phase.resolution).rgb, z, cameras)
         log.update(self._discriminator_step(real, fakes, alpha, step))
         return log
 
     def _generator_step(
         self, count: int, phase: Phase, alpha: float, step: int
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor, Cameras]]:
-        """Split by split; the mean losses of the splits add up, as in the paper's code."""
+        """Split by split; the mean losses of the splits, and what the guides say to each, add up (pi-GAN, code)."""
         config = self.config
         self.discriminator.requires_grad_(False)
         self.g_optimiser.zero_grad(set_to_none=True)
@@ -84,11 +85,14 @@ class PiGAN:
         images, losses = [], []
         for index in torch.arange(count, device=z.device).chunk(min(phase.splits, count)):
             part = select(cameras, index)
-            image = self._render(z[index], part, phase.resolution)
-            score, code, pose = self._judge(image, alpha)
+            scenes = self._scenes(z[index], part, phase.resolution)
+            score, code, pose = self._judge(scenes.rgb, alpha)
             loss = top_k_generator_loss(score, fraction)
-            (loss + self._regularisation(code, pose, z[index], part)).backward()
-            images.append(image.detach())
+            total = loss + self._regularisation(code, pose, z[index], part)
+            for guide in self.guides:
+                total = total + guide(scenes, step)
+            total.backward()
+            images.append(scenes.rgb.detach())
             losses.append(loss.detach())
         norm = _step(self.g_optimiser, self.generator, config.grad_clip)
         self.discriminator.requires_grad_(True)
@@ -135,9 +139,17 @@ class PiGAN:
             out = self.discriminator(image.contiguous(memory_format=torch.channels_last), alpha)
         return out[:, 0], out[:, 1:-2], out[:, -2:]
 
-    def _render(self, z: Tensor, cameras: Cameras, resolution: int) -> Tensor:
+    def _scenes(self, z: Tensor, cameras: Cameras, resolution: int) -> SceneRenders:
+        """The scenes of latents z from cameras, and from any others: conditioned once, samples jittered anew."""
         with self.context.autocast():
-            return self.generator(z, cameras, resolution, self.rendering, self.context.generator).rgb
+            condition = self.generator.condition(z)
+
+        def look(cameras: Cameras) -> SceneRenders:
+            with self.context.autocast():
+                view = self.generator.render(*condition, cameras, resolution, self.rendering, self.context.generator)
+            return SceneRenders(view.rgb, view.depth, view.opacity, cameras, again=look)
+
+        return look(cameras)
 
     def _draw(self, count: int) -> tuple[Tensor, Cameras]:
         z = self.latents(count, self.context.generator)
@@ -174,33 +186,51 @@ class PiGAN:
     @torch.no_grad()
     def sample(self, latents: Tensor, cameras: Cameras | None) -> Renders:
         """Render the averaged generator at full resolution without jitter; depth is ``far`` where nothing is hit."""
-        model = self.averages[0].module
         if cameras is None:
             generator = torch.Generator(self.context.device).manual_seed(POSE_SEED)
             cameras = self.context.sample_cameras(len(latents), generator)
-        views = []
-        for index in torch.arange(len(latents), device=latents.device).split(self.config.eval_batch):
-            frequencies, phases_ = model.condition(latents[index])
-            if self.config.truncation < 1:
-                centre = self._average_condition(model)
-                frequencies = torch.lerp(centre[0], frequencies, self.config.truncation)
-                phases_ = torch.lerp(centre[1], phases_, self.config.truncation)
-            with self.context.autocast():
-                views.append(
-                    model.render(frequencies, phases_, select(cameras, index), self.resolution, self.evaluation)
-                )
+        parts = torch.arange(len(latents), device=latents.device).split(self.config.eval_batch)
+        views = [self._view(self.codes(latents[index]), select(cameras, index)) for index in parts]
         return Renders(
             torch.cat([view.rgb for view in views]).clamp(-1, 1),
             torch.cat([view.depth for view in views]),
             torch.cat([view.opacity for view in views]),
         )
 
-    def _average_condition(self, model: Generator) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def codes(self, latents: Tensor) -> Tensor:
+        """Frequencies and phases [N,2,layers,width] of the averaged generator, truncated towards their mean."""
+        codes = torch.stack(self.averages[0].module.condition(latents), 1)
+        if self.config.truncation < 1:
+            codes = torch.lerp(self.mean_code(), codes, self.config.truncation)
+        return codes
+
+    @torch.no_grad()
+    def mean_code(self) -> Tensor:
+        """Mean frequencies and phases [2,layers,width] of 10,000 latents (pi-GAN, 3.3)."""
         if self._mean is None:
             generator = torch.Generator(self.context.device).manual_seed(MEAN_SEED)
-            frequencies, phases_ = model.condition(self.latents(MEAN_SAMPLES, generator))
-            self._mean = frequencies.mean(0, keepdim=True), phases_.mean(0, keepdim=True)
+            condition = self.averages[0].module.condition(self.latents(MEAN_SAMPLES, generator))
+            self._mean = torch.stack([part.mean(0) for part in condition])
         return self._mean
+
+    def render_codes(self, codes: Tensor, cameras: Cameras) -> Renders:
+        """Render codes [N,2,layers,width] as ``sample`` does, differentiable by them."""
+        view = self._view(codes, cameras)
+        return Renders(view.rgb.clamp(-1, 1), view.depth, view.opacity)
+
+    def _view(self, codes: Tensor, cameras: Cameras) -> FieldView:
+        frequencies, phases_ = codes.unbind(1)
+        with self.context.autocast():
+            return self.averages[0].module.render(frequencies, phases_, cameras, self.resolution, self.evaluation)
+
+    @torch.no_grad()
+    def density(self, codes: Tensor, points: Tensor) -> Tensor:
+        """Density [N,P] per unit of world length of codes [N,2,layers,width] at world points [N,P,3]."""
+        model = self.averages[0].module
+        frequencies, phases_ = codes.unbind(1)
+        with self.context.autocast():
+            return field_density(model.at(frequencies, phases_), model.density, points, self.config.density_act)
 
     # --------------------------------------------------------------------------------------------------- state
     def state_dict(self) -> dict[str, Any]:
