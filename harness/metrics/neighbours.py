@@ -19,19 +19,20 @@ def nearest(query: Float, data: Float) -> tuple[Float, NDArray[np.int64]]:
     in the cache what the one before it touched.
     """
     if len(query) + len(data) < 2 * SORTED_FROM:
-        distance, index = _tree(data).query(query)
+        distance, index = tree(data).query(query)
         return distance, index.astype(np.int64, copy=False)
     low = np.minimum(query.min(0), data.min(0))
     span = np.maximum(query.max(0), data.max(0)) - low
     order, data_order = _morton_order(query, low, span), _morton_order(data, low, span)
-    found, row = _tree(data[data_order]).query(query[order])
+    found, row = tree(data[data_order]).query(query[order])
     distance, index = np.empty(len(query)), np.empty(len(query), np.int64)
     distance[order] = found
     index[order] = data_order[row]
     return distance, index
 
 
-def _tree(data: Float) -> KDTree:
+def tree(data: Float) -> KDTree:
+    """A k-d tree of points [m,3] with midpoint splits, which is built and searched faster than a balanced one."""
     return KDTree(data, leafsize=LEAF_SIZE, balanced_tree=False)
 
 
