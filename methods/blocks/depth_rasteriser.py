@@ -36,7 +36,7 @@ def rasterise_depth(
 
     ``vertices`` [B,N,3] in camera axes (x right, y down, z forward), ``faces`` int64 [F,3], seen from both sides;
     ``focal`` in pixels, the principal point is the middle of the frame, pixel (i, j) has its centre at column j and row
-    i. Depth is interpolated with perspective (1/z is linear on the screen). Uncovered pixels have depth ``far``, without
+    i. Depth is interpolated with perspective (1/z is linear on screen). Uncovered pixels have depth ``far``, without
     gradient. Raises DataError for other shapes.
     """
     if vertices.ndim != 3 or vertices.shape[-1] != 3 or faces.ndim != 2 or faces.shape[-1] != 3:

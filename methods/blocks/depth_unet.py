@@ -34,7 +34,7 @@ class DepthUnet(nn.Module):
             self.head.weight.mul_(0.1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B,3,H,W] in [-1,1] -> [B,outputs,H,W]."""
+        """Images [B,3,H,W] in [-1,1] -> fp32 [B,outputs,H,W]; the last layer runs in fp32, as normals need it."""
         h = _act(self.stem(images))
         skips = [h]
         for down in self.down:
@@ -42,7 +42,8 @@ class DepthUnet(nn.Module):
             skips.append(h)
         for up, skip in zip(self.up, skips[-2::-1], strict=True):
             h = _act(up(torch.cat((F.interpolate(h, scale_factor=2.0, mode="nearest"), skip), dim=1)))
-        return self.head(h)
+        with torch.autocast(h.device.type, enabled=False):
+            return self.head(h.float())
 
 
 class _Down(nn.Module):

@@ -26,13 +26,11 @@ BIN_WEIGHTS = (0.8, 0.001)
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a head reads from images: z-depth ``depth`` [B,h,w] in world units as seen in the image, ``mask`` float
-    [B,1,h,w] of the pixels where it means something (no gradient), ``confidence`` [B,1,h,w] (a larger value: less sure)
-    where the head has one."""
+    """What a head reads from images: z-depth ``depth`` [B,h,w] in world units as seen in the image, and ``mask``, float
+    [B,1,h,w], the pixels where it means something (no gradient)."""
 
     depth: Tensor
     mask: Tensor
-    confidence: Tensor | None = None
 
 
 class GeometryHead(nn.Module):
@@ -55,7 +53,11 @@ class GeometryHead(nn.Module):
 
     @abstractmethod
     def geometry(self, images: Tensor) -> Geometry:
-        """Depth, its mask and, where there is one, the confidence."""
+        """Depth and its mask."""
+
+    def confidence(self, images: Tensor) -> Tensor | None:
+        """How wrong the head expects to be, [B,1,h,w] > 0, or None for heads that have no such output."""
+        return None
 
     def depth(self, images: Tensor) -> Tensor:
         """z-depth [B,h,w] in world units."""
