@@ -91,9 +91,12 @@ def _packed(value: Tensor) -> tuple[Tensor, list[int] | None]:
     if value.layout != torch.strided:
         raise StoreError(f"a tensor of layout {value.layout} cannot be stored")
     strides = value.stride()
-    order = sorted(range(value.ndim), key=lambda axis: (-strides[axis], axis))
+    # The stride of an axis of one entry says nothing: such axes go first, so that equal tensors have equal orders.
+    single = [axis for axis in range(value.ndim) if value.shape[axis] == 1]
+    longer = [axis for axis in range(value.ndim) if value.shape[axis] != 1]
+    order = single + sorted(longer, key=lambda axis: (-strides[axis], axis))
     permuted = value.permute(order)
-    if order == list(range(value.ndim)) or value.is_contiguous() or not permuted.is_contiguous():
+    if value.is_contiguous() or not permuted.is_contiguous():
         order, permuted = [], value
     copied = torch.empty(permuted.shape, dtype=permuted.dtype).copy_(permuted)
     return copied, order or None

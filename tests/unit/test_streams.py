@@ -197,3 +197,16 @@ def test_conditions_need_categories(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Split, "fields", ("image", "label"))
     with pytest.raises(ConfigError, match="no category to condition on"):
         drawn(conditional=True)
+
+
+class Supervised:
+    @staticmethod
+    def supervision(config: Mapping[str, Any]) -> tuple[str, ...]:
+        return ("category",) if config.get("head") == "supervised" else ("relief",) * bool(config.get("head"))
+
+
+def test_a_method_says_which_exact_fields_it_learns_from() -> None:
+    assert set(drawn(Supervised)[1]) == {"image", "label", "index"}
+    assert drawn(Supervised, head="supervised")[1]["category"].shape == (2,)
+    with pytest.raises(ConfigError, match="streets has no relief to learn from"):
+        drawn(Supervised, head="other")
