@@ -77,13 +77,14 @@ class RadianceGan:
 
     Hooks of subclasses: ``_generator`` and ``_discriminator`` build the networks, ``_after_step`` ends a training step.
     ``slow`` names the parts of the generator that learn at ``slow_lr``, ``mix_from`` the first layer that may take a
-    second style.
+    second style; ``upsamples`` says that a network behind the rendering makes the images.
     """
 
     name: ClassVar[str] = "radiance_gan"
     stages: ClassVar[tuple[Stage, ...]] = (Stage(),)
     slow: ClassVar[tuple[str, ...]] = ("mapping", "decoder")
     mix_from: int = 1
+    upsamples: bool = True
 
     def __init__(self, config: Any, data: DataSpec, context: Context) -> None:
         if data.prior is None:
@@ -91,7 +92,6 @@ class RadianceGan:
         o = self.options = parse_radiance_gan(config, data, self.name)
         self.config, self.context, self.resolution = config, context, data.resolution
         self.prior = _in_range(data.prior, o.ray_range)
-        self.upsamples = o.rays[-1] < data.resolution  # a network behind the rendering makes the images
         self.training_prior = _training_prior(self.prior, o.pose_prior)
         self.guides: list[Guide] = []
         # Weights come from the CPU so that one seed gives one network on every device.
