@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -140,16 +141,15 @@ class PiGAN:
         return out[:, 0], out[:, 1:-2], out[:, -2:]
 
     def _scenes(self, z: Tensor, cameras: Cameras, resolution: int) -> SceneRenders:
-        """The scenes of latents z from cameras, and from any others: conditioned once, samples jittered anew."""
+        """The scenes of latents z from cameras; any further look at them jitters its samples anew."""
         with self.context.autocast():
             condition = self.generator.condition(z)
+        return self._look(condition, resolution, cameras)
 
-        def look(cameras: Cameras) -> SceneRenders:
-            with self.context.autocast():
-                view = self.generator.render(*condition, cameras, resolution, self.rendering, self.context.generator)
-            return SceneRenders(view.rgb, view.depth, view.opacity, cameras, again=look)
-
-        return look(cameras)
+    def _look(self, condition: tuple[Tensor, Tensor], resolution: int, cameras: Cameras) -> SceneRenders:
+        with self.context.autocast():
+            view = self.generator.render(*condition, cameras, resolution, self.rendering, self.context.generator)
+        return SceneRenders(view.rgb, view.depth, view.opacity, cameras, partial(self._look, condition, resolution))
 
     def _draw(self, count: int) -> tuple[Tensor, Cameras]:
         z = self.latents(count, self.context.generator)
