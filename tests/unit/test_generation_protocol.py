@@ -270,7 +270,7 @@ def test_missing_values_have_reasons() -> None:
 
 def test_pictures_are_bytes_of_three_channels() -> None:
     scores = scored(Sphere())
-    assert set(scores.pictures) == {"samples", "turntable", "depth"}
+    assert set(scores.pictures) == {"samples", "turntable", "depth", "shapes"}
     for picture in scores.pictures.values():
         assert picture.dtype == np.uint8
         assert picture.ndim == 3
@@ -303,7 +303,8 @@ def test_floors_are_scored_like_methods(name: str) -> None:
 def test_the_oracle_holds_real_images_that_are_not_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     from suites.protocols.generation import references
 
-    monkeypatch.setattr(references, "_exact_views", lambda spec, wanted: {})
+    monkeypatch.setattr(references, "exact_views", lambda spec, wanted: {})
+    monkeypatch.setattr(references, "exact_targets", lambda spec, wanted: {})
     dataset: Any = DiscDataset()
     predictions = generation_3d.predict_reference("oracle:held_out", dataset, SETTINGS, 0)
     images = predictions["images"]
@@ -349,7 +350,8 @@ def test_a_full_turn_is_scored_by_the_resultant() -> None:
     sheet, azimuths = Sheet(), sweep(ring, 8)
     pictures = np.random.default_rng(0).integers(0, 255, (3, 8, 4, 4, 3)).astype(np.uint8)
     judges: Any = SimpleNamespace(
-        pose=lambda images: (torch.from_numpy(np.tile(azimuths, 3)), None),
+        pose=lambda images: (torch.from_numpy(np.tile(azimuths, 3)), torch.zeros(24)),
+        space=lambda images: images.flatten(1).double(),
         attributes=lambda images: torch.rand(24, 2, generator=torch.Generator().manual_seed(0)),
     )
     poses.score_poses(sheet, {"sweep": pictures, "sweep_azimuth": azimuths}, judges, ring, collapsed=False)

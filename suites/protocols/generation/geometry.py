@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.cameras import look_at
 from harness.judges.shelf import Judges
-from harness.metrics.consistency import reprojection_error
+from harness.metrics.consistency import cycle_displacement, depth_reprojection_error, reprojection_error
 from harness.metrics.depth import (
     eroded,
     mean_angle_deviation,
@@ -30,6 +30,7 @@ FLOORS = ("side_const[x100]", "side_mean_map[x100]")
 VIEWS = ("side_own[x100]", "side_other[x100]")
 COLUMNS = (SIDE, *FLOORS, "mad", "depth_mse_std")
 REPROJECTION = ("reproj_l1", "reproj_mse", "reproj_floor")
+CONSISTENCY = ("depth_reproj", "cycle_px")
 OPAQUE = 127
 EMPTY = "no opaque pixel is left after eroding the mask"
 
@@ -42,24 +43,24 @@ def score_depth(
     judges: Judges,
     prior: PosePrior,
     mean_map: NDArray,
-) -> None:
-    """Enter SIDE and its floors, MAD and the standardised depth error.
+) -> Tensor:
+    """Enter SIDE and its floors, MAD and the standardised depth error; returns the judge's depth [m,H,W].
 
     ``pictures`` uint8 [m,H,W,3], ``depth`` float [m,H,W], ``mask`` uint8 opacity, ``mean_map`` [H,W] the mean depth of
     real pictures. Pixels count whose 3x3 neighbourhood is opaque and has a depth. Truth is the judge's depth.
     """
     own, target = torch.from_numpy(depth.astype(np.float32)), judges.depth(channels_first(pictures))
-    inside = _inside(own, mask)
+    inside = solid_inside(own, mask)
     if not bool(inside.any()):
         sheet.lack(COLUMNS, EMPTY)
-        return
-    values = _side(own, target, inside)
-    sheet.put(SIDE, 100 * float(np.nanmean(values)))
+        return target
+    values = side_errors(own, target, inside)
+    sheet.put(SIDE, 100 * mean_of(values), EMPTY)
     sheet.per_sample["side"] = values
     constant = torch.ones_like(own)
     mean = torch.from_numpy(mean_map.astype(np.float32)).expand_as(own)
     for column, floor in zip(FLOORS, (constant, mean), strict=True):
-        sheet.put(column, 100 * float(np.nanmean(_side(floor, target, inside))))
+        sheet.put(column, 100 * mean_of(side_errors(floor, target, inside)))
     intrinsics = look_at(torch.zeros(1), torch.zeros(1), prior).intrinsics.expand(len(own), 3, 3)
     filled = torch.where(inside, own, 1.0)
     solid = torch.from_numpy(mask > OPAQUE) & (own > 0)
@@ -68,11 +69,13 @@ def score_depth(
     sheet.put(
         "depth_mse_std", float(standardised_depth_error(filled, target, mask=inside)), "constant depth in every picture"
     )
+    return target
 
 
 def score_views(sheet: Sheet, predictions: Mapping[str, NDArray], judges: Judges, prior: PosePrior) -> None:
-    """Enter the reprojection error of neighbouring views and its floor (views of different objects), and SIDE with the
-    depth of another object at the same pose beside SIDE with the own depth on the same pixels."""
+    """Enter the reprojection error of neighbouring views and its floor (views of different objects), how well their
+    depths agree without colour, and SIDE with the depth of another object at the same pose beside SIDE with the own
+    depth on the same pixels."""
     pictures, depth, mask = (predictions[name] for name in ("views", "views_depth", "views_mask"))
     count, views = pictures.shape[:2]
     azimuth = torch.from_numpy(np.tile(neighbours(prior, views), count))
@@ -93,22 +96,30 @@ def score_views(sheet: Sheet, predictions: Mapping[str, NDArray], judges: Judges
                     f"{found['valid_fraction']:.2f} of the foreground counts, {found['n_skipped']:.0f} of {len(pairs)} "
                     "pairs skipped"
                 )
+        for column, measure in zip(CONSISTENCY, (depth_reprojection_error, cycle_displacement), strict=True):
+            sheet.put(column, measure(z, cameras, pairs=own, opacity=opacity), "no pixel lands inside the next view")
     except EmptyInput:
-        sheet.lack(REPROJECTION, "no view has an opaque pixel")
+        sheet.lack((*REPROJECTION, *CONSISTENCY), "no view has an opaque pixel")
     target = judges.depth(images)
     swapped = z.reshape(count, views, *z.shape[1:]).roll(-1, 0).flatten(0, 1)
     other_mask = np.roll(mask, -1, 0).reshape(-1, *mask.shape[2:])
-    inside = _inside(z, mask.reshape(other_mask.shape)) & _inside(swapped, other_mask)
+    inside = solid_inside(z, mask.reshape(other_mask.shape)) & solid_inside(swapped, other_mask)
     for column, candidate in zip(VIEWS, (z, swapped), strict=True):
-        side = math.nan if not bool(inside.any()) else 100 * float(np.nanmean(_side(candidate, target, inside)))
-        sheet.put(column, side, EMPTY)
+        sheet.put(column, 100 * mean_of(side_errors(candidate, target, inside)), EMPTY)
 
 
-def _inside(depth: Tensor, mask: NDArray) -> Tensor:
+def solid_inside(depth: Tensor, mask: NDArray) -> Tensor:
     """Pixels whose 3x3 neighbourhood is opaque and has a positive depth: bool [N,H,W]."""
     return eroded(torch.from_numpy(mask > OPAQUE) & (depth > 0), 1)
 
 
-def _side(own: Tensor, target: Tensor, inside: Tensor) -> NDArray[np.float64]:
+def side_errors(own: Tensor, target: Tensor, inside: Tensor) -> NDArray[np.float64]:
+    """SIDE per picture [N]; NaN where fewer than two pixels are ``inside``; elsewhere ``own`` may be anything."""
     positive = torch.where(inside, own, 1.0)
     return np.asarray(scale_invariant_depth_error(positive, target, mask=inside, reduction="none"))
+
+
+def mean_of(values: NDArray[np.float64]) -> float:
+    """Mean without NaN; NaN where nothing else is left."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else math.nan

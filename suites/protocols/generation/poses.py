@@ -10,12 +10,21 @@ import torch
 from numpy.typing import NDArray
 
 from harness.judges.shelf import Judges
-from harness.metrics.pose import identity_variance_ratio, pose_control, pose_correlation
+from harness.metrics.pose import (
+    identity_similarity,
+    identity_variance_ratio,
+    pose_control,
+    pose_correlation,
+    pose_error,
+)
 from harness.types import PosePrior
 from suites.protocols.generation.sheet import Sheet, channels_first
 from suites.protocols.generation.sizes import FULL_TURN
 
-COLUMNS = ("pose_corr", "pose_rank_corr", "pose_slope", "pose_eta2", "pose_spread", "pose_mae", "id_var_ratio")
+RELATION = ("pose_corr", "pose_rank_corr", "pose_slope", "pose_eta2", "pose_spread")
+ERRORS = ("pose_mae", "pose_mse", "pose_geodesic")
+IDENTITY = ("id_sim", "id_gap", "id_var_ratio")
+COLUMNS = (*RELATION, *ERRORS, *IDENTITY)
 TURN = "a full turn: see pose_resultant"
 STILL = "the pose does not change the pictures"
 NO_EFFECT = "no pose effect"
@@ -31,7 +40,8 @@ def score_poses(
     pictures, commanded = predictions["sweep"], predictions["sweep_azimuth"].astype(np.float64)
     count, poses = pictures.shape[:2]
     images = channels_first(pictures)
-    estimated = judges.pose(images)[0].double().numpy().reshape(count, poses)
+    azimuth, elevation = (angle.double().numpy() for angle in judges.pose(images))
+    estimated = azimuth.reshape(count, poses)
     requests = np.tile(commanded, count)
     control = pose_control(requests, estimated.reshape(-1))
     relation = pose_correlation(commanded, estimated)
@@ -46,13 +56,18 @@ def score_poses(
         relation.eta_squared,
         relation.spread_deg,
     )
-    for column, value in zip(COLUMNS, values, strict=False):
+    for column, value in zip(RELATION, values, strict=True):
         sheet.put(column, math.nan if turn else value, TURN if turn else undefined)
     if turn:
         sheet.put("pose_resultant", control["resultant"])
-    sheet.put("pose_mae", math.nan if still else control["mae_deg"], STILL)
-    ratio = math.nan if still else _identity_ratio(judges, images, count, poses)
-    sheet.put("id_var_ratio", ratio, STILL if still else "no attribute varies")
+    if still:
+        sheet.lack((*ERRORS, *IDENTITY), STILL)
+    else:
+        errors = pose_error(_aligned(azimuth, elevation, control), _commanded(requests))
+        found = (control["mae_deg"], errors["mse"], errors["geodesic_deg"])
+        for column, value in zip(ERRORS, found, strict=True):
+            sheet.put(column, value)
+        _score_identity(sheet, judges, images, count, poses)
     sheet.per_sample["azimuth_estimated"] = estimated
     sheet.per_sample["azimuth_commanded"] = commanded
     sheet.per_sample["azimuth_mean_curve_deg"] = relation.mean_curve_deg
@@ -90,6 +105,24 @@ def score_swap(sheet: Sheet, pictures: NDArray, judges: Judges) -> None:
     sheet.per_sample["swap_matrix"] = matrix
 
 
-def _identity_ratio(judges: Judges, images: torch.Tensor, count: int, poses: int) -> float:
+def _aligned(azimuth: NDArray, elevation: NDArray, control: Mapping[str, float]) -> NDArray[np.float64]:
+    """Judged (pitch, yaw, roll) [N,3] after the azimuth's free sign and offset, and the elevation's free offset: a
+    generator that learns from unposed pictures may put its front anywhere."""
+    yaw = control["sign"] * (azimuth - math.radians(control["offset_deg"]))
+    level = math.atan2(np.sin(elevation).mean(), np.cos(elevation).mean())
+    return np.stack([elevation - level, yaw, np.zeros_like(yaw)], axis=1)
+
+
+def _commanded(azimuth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Commanded (pitch, yaw, roll) [N,3] of the sweep, whose elevation never changes and so counts as 0."""
+    return np.stack([np.zeros_like(azimuth), azimuth, np.zeros_like(azimuth)], axis=1)
+
+
+def _score_identity(sheet: Sheet, judges: Judges, images: torch.Tensor, count: int, poses: int) -> None:
+    """Enter cosines of the attribute judge's embeddings: two poses of one object, the same minus two objects, and the
+    variance of attributes over poses relative to that over objects."""
+    found = identity_similarity(judges.space(images), np.repeat(np.arange(count), poses))
+    sheet.put("id_sim", found["same"], "no two views of one object")
+    sheet.put("id_gap", found["gap"], "no two objects")
     attributes = judges.attributes(images).reshape(count, poses, -1)
-    return float(identity_variance_ratio(attributes))
+    sheet.put("id_var_ratio", float(identity_variance_ratio(attributes)), "no attribute varies")

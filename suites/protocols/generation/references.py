@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.views import Dataset
-from harness.types import ConfigError, DataSpec
+from harness.types import ConfigError
+from suites.protocols.generation import flat_card
+from suites.protocols.generation.exact import exact_meshes, exact_targets, exact_views
+from suites.protocols.generation.meshes import height_fields
 from suites.protocols.generation.sampling import Arrays
-from suites.protocols.generation.sizes import Sizes, neighbours, sweep, tilt
+from suites.protocols.generation.sizes import Sizes, sweep
 
-NAMES = ("floor:noise", "floor:mean_image", "oracle:held_out")
+NAMES = ("floor:noise", "floor:mean_image", "floor:flat_card", "oracle:held_out")
 
 
 def reference(name: str, dataset: Dataset, wanted: Sizes, seed: int) -> Arrays:
@@ -21,14 +21,18 @@ def reference(name: str, dataset: Dataset, wanted: Sizes, seed: int) -> Arrays:
 
     ``floor:noise``: independent Gaussian pixels with the training set's mean and deviation per channel, also at every
     pose of the sweep; real pictures with a constant depth. ``floor:mean_image``: the mean training image; real pictures
-    with the mean training depth map. ``oracle:held_out``: real images that neither the test split nor the judges'
-    training part holds (split ``val``, filled up from the end of ``train``); exact renders of the ``multiview`` objects
-    at the commanded poses; real test pictures with their exact depth.
+    with the mean training depth map, which also stands for every inverted object. ``floor:flat_card``: held-out images
+    on cards that turn, see ``flat_card``: all that a reprojection can want, and no shape. ``oracle:held_out``: real
+    images that neither the test split nor the judges' training part holds (split ``val``, filled up from the end of
+    ``train``); exact renders of the ``multiview`` objects at the commanded poses, and their meshes; real test pictures
+    with their exact depth.
     """
     if name == "floor:noise":
         return _noise(dataset, wanted, seed)
     if name == "floor:mean_image":
         return _mean_image(dataset, wanted)
+    if name == "floor:flat_card":
+        return _flat_card(dataset, wanted)
     if name == "oracle:held_out":
         return _held_out(dataset, wanted)
     raise ConfigError(f"unknown reference {name!r}", nearest=NAMES, where="generation_3d")
@@ -59,7 +63,32 @@ def _mean_image(dataset: Dataset, wanted: Sizes) -> Arrays:
         azimuths = sweep(dataset.spec.prior, wanted.azimuths)
         still = np.broadcast_to(mean, (wanted.latents, len(azimuths), *mean.shape)).copy()
         arrays |= {"sweep_azimuth": azimuths, "sweep": still, **_with_depth(dataset, wanted)}
+        arrays |= _mean_inversion(dataset, wanted, mean)
     return arrays
+
+
+def _mean_inversion(dataset: Dataset, wanted: Sizes, mean: NDArray[np.uint8]) -> Arrays:
+    """The mean image and the mean depth map for every view of every inverted object, as far as there are any."""
+    truth, prior = exact_targets(dataset.spec, wanted), dataset.spec.prior
+    if not truth:
+        return {}
+    assert prior is not None
+    depth = np.broadcast_to(mean_depth_map(dataset, "val"), truth["inv_truth_depth"].shape).astype(np.float32)
+    found: Arrays = {"inv_views": np.broadcast_to(mean, truth["inv_truth"].shape).copy()}
+    found |= {"inv_depth": depth, "inv_mask": np.full(depth.shape, 255, np.uint8)}
+    return {**truth, **found, **height_fields(depth[:, 0], truth["inv_truth_mask"][:, 0], prior).packed("inv_mesh")}
+
+
+def _flat_card(dataset: Dataset, wanted: Sizes) -> Arrays:
+    arrays: Arrays = {"images": _held_out_images(dataset, wanted, "floor:flat_card")}
+    if dataset.spec.prior is None or "pose" not in dataset.split("test").fields:
+        return arrays
+    arrays |= flat_card.at_poses(dataset, wanted)
+    real = _real_geometry(dataset, wanted)
+    if real:
+        arrays |= {**real, "depth": flat_card.own_depth(dataset, len(real["depth"]))}
+    truth = exact_targets(dataset.spec, wanted)
+    return arrays | flat_card.inversion(truth, dataset.spec.prior) if truth else arrays
 
 
 def mean_depth_map(dataset: Dataset, split: str) -> NDArray[np.float32]:
@@ -92,6 +121,21 @@ def _real_geometry(dataset: Dataset, wanted: Sizes) -> Arrays:
 
 
 def _held_out(dataset: Dataset, wanted: Sizes) -> Arrays:
+    spec = dataset.spec
+    arrays = {"images": _held_out_images(dataset, wanted, "oracle:held_out")}
+    if spec.prior is None or spec.family != "objects":
+        return arrays
+    arrays |= exact_views(spec, wanted) | _real_geometry(dataset, wanted)
+    truth = exact_targets(spec, wanted)
+    if truth:
+        found = {name.replace("truth_", ""): array for name, array in truth.items() if name != "inv_truth"}
+        meshes = exact_meshes(dataset, len(truth["inv_truth"])).packed("inv_mesh")
+        arrays |= {**truth, **found, "inv_views": truth["inv_truth"], **meshes}
+    return arrays
+
+
+def _held_out_images(dataset: Dataset, wanted: Sizes, row: str) -> NDArray[np.uint8]:
+    """Images of split ``val``, filled up from the end of ``train``."""
     pieces: list[NDArray] = []
     missing = wanted.n
     for name, from_end in (("val", False), ("train", True)):
@@ -102,52 +146,7 @@ def _held_out(dataset: Dataset, wanted: Sizes) -> Arrays:
     if missing:
         raise ConfigError(
             f"val and train together lack {missing} of {wanted.n} held-out images",
-            where="oracle:held_out",
+            where=row,
             remedy="Lower the setting n of the suite.",
         )
-    arrays = {"images": np.concatenate(pieces)}
-    if dataset.spec.prior is not None and dataset.spec.family == "objects":
-        arrays |= _exact_views(dataset.spec, wanted) | _real_geometry(dataset, wanted)
-    return arrays
-
-
-def _exact_views(spec: DataSpec, wanted: Sizes) -> Arrays:
-    """Exact renders of the multi-view objects at the commanded poses, lit as the training pictures are.
-
-    Neighbouring views are lit from a fixed direction instead: a light that turns with the camera would count as an
-    error of the geometry.
-    """
-    prior = spec.prior
-    assert prior is not None
-    objects = min(wanted.latents, spec.splits["multiview"] // int(spec.options["views"]))
-    azimuths, elevations = sweep(prior, wanted.azimuths), tilt(prior, wanted.tilts)
-    middle, level = prior.azimuth[0], prior.elevation[0]
-    swept = _render(spec, objects, [(float(a), level) for a in azimuths], ("image",))
-    tilted = _render(spec, max(1, objects // 2), [(middle, float(e)) for e in elevations], ("image",))
-    fixed = replace(spec, options={**spec.options, "light": "world"})
-    near = [(float(a), level) for a in neighbours(prior, wanted.views)]
-    views = _render(fixed, objects, near, ("image", "depth", "coverage"))
-    return {
-        "sweep_azimuth": azimuths,
-        "sweep": swept["image"],
-        "tilt_elevation": elevations,
-        "tilt": tilted["image"],
-        "views": views["image"],
-        "views_depth": views["depth"],
-        "views_mask": np.where(views["depth"] > 0, views["coverage"], 0).astype(np.uint8),
-    }
-
-
-def _render(
-    spec: DataSpec, objects: int, poses: Sequence[tuple[float, float]], fields: tuple[str, ...]
-) -> dict[str, NDArray]:
-    """Fields [K,P,...] of the first objects of split ``multiview`` at the given azimuths and elevations."""
-    from harness.data.objects import build_solid, sample
-
-    per_object = int(spec.options["views"])
-    records = []
-    for number in range(objects):
-        solid = build_solid(spec, "multiview", number * per_object)
-        records += [sample(spec, "multiview", number * per_object, fields, solid=solid, angles=pose) for pose in poses]
-    shape = (objects, len(poses))
-    return {name: np.stack([r[name] for r in records]).reshape(*shape, *records[0][name].shape) for name in fields}
+    return np.concatenate(pieces)

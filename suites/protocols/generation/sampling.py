@@ -15,6 +15,8 @@ from harness.types import Cameras, Context, Generates, HasStyles, PosePrior, Ren
 from suites.protocols.generation.sizes import Sizes, neighbours, sweep, tilt
 
 BATCH = 64
+TURNED = 4
+"""Objects of the sweep whose depth is kept, for pictures."""
 PSI = 0.7
 INTERPOLATIONS, STEPS = 6, 9
 Arrays = dict[str, NDArray]
@@ -24,7 +26,8 @@ def draw(model: Generates, prior: PosePrior | None, wanted: Sizes, context: Cont
     """Everything that is scored, as arrays [.,H,W,3] uint8, depth float32 and opacity uint8 (255 = opaque).
 
     ``images`` [n] at poses from the prior with ``pose`` [n,2] (azimuth, elevation), ``depth`` and ``mask`` of the first
-    ones; ``sweep`` [K,P] and ``tilt`` [K/2,E]: the same K objects at commanded azimuths and elevations; ``views`` [K,V]
+    ones; ``sweep`` [K,P] and ``tilt`` [K/2,E]: the same K objects at commanded azimuths and elevations; ``sweep_depth``
+    and ``sweep_mask`` of the first of them; ``views`` [K,V]
     with ``views_depth`` and ``views_mask``; ``swap`` [3,S]: objects, the same with the shape latent of the next object,
     with its appearance latent; ``truncated`` [T]: the first images at psi = 0.7 and ``interpolation`` [I,9]: between
     pairs of them. Arrays that a model cannot give (no prior, no depth, no latent of two parts, no styles) are absent.
@@ -40,7 +43,10 @@ def draw(model: Generates, prior: PosePrior | None, wanted: Sizes, context: Cont
     objects = model.latents(wanted.latents, generator)
     azimuths, tilts = sweep(prior, wanted.azimuths), tilt(prior, wanted.tilts)
     arrays |= {"sweep_azimuth": azimuths, "tilt_elevation": tilts}
-    arrays["sweep"] = _at_poses(model, objects, azimuths, prior, context)["rgb"]
+    swept = _at_poses(model, objects, azimuths, prior, context)
+    arrays["sweep"] = swept["rgb"]
+    if "depth" in swept:
+        arrays |= {f"sweep_{name}": swept[name][:TURNED] for name in ("depth", "mask")}
     half = objects[: max(1, len(objects) // 2)]
     arrays["tilt"] = _at_poses(model, half, tilts, prior, context, elevation=True)["rgb"]
     if "depth" in arrays:
@@ -55,9 +61,9 @@ def _prior_samples(model: Generates, latents: Tensor, cameras: Cameras | None, w
     pictures, depths, masks = [], [], []
     for index in _batches(len(latents)):
         renders = model.sample(latents[index], None if cameras is None else select(cameras, index))
-        pictures.append(_pictures(renders))
+        pictures.append(bytes_of(renders))
         if renders.depth is not None and index.start < with_depth:
-            depth, mask = _geometry(renders)
+            depth, mask = geometry_of(renders)
             depths.append(depth)
             masks.append(mask)
     arrays = {"images": np.concatenate(pictures)}
@@ -87,9 +93,9 @@ def _at_poses(
     parts: dict[str, list[NDArray]] = {"rgb": [], "depth": [], "mask": []}
     for index in _batches(count * poses):
         renders = model.sample(objects[owner[index]], select(cameras, index))
-        parts["rgb"].append(_pictures(renders))
+        parts["rgb"].append(bytes_of(renders))
         if renders.depth is not None:
-            depth, mask = _geometry(renders)
+            depth, mask = geometry_of(renders)
             parts["depth"].append(depth)
             parts["mask"].append(mask)
     joined = {name: np.concatenate(chunks) for name, chunks in parts.items() if chunks}
@@ -111,12 +117,12 @@ def _styled(model: HasStyles, latents: Tensor, cameras: Cameras | None) -> Array
     """The same images with styles truncated to ``PSI``, and straight lines in the space of styles."""
     styles, mean = model.styles(latents), model.mean_style()
     seen = None if cameras is None else select(cameras, slice(0, len(latents)))
-    truncated = _pictures(model.render_styles(torch.lerp(mean, styles, PSI), seen))
+    truncated = bytes_of(model.render_styles(torch.lerp(mean, styles, PSI), seen))
     pairs = min(INTERPOLATIONS, len(latents) // 2)
     first, last = styles[:pairs], styles[pairs : 2 * pairs]
     line = torch.stack([torch.lerp(first, last, k / (STEPS - 1)) for k in range(STEPS)], dim=1)
     poses = None if cameras is None else select(cameras, torch.arange(pairs).repeat_interleave(STEPS))
-    between = _pictures(model.render_styles(line.flatten(0, 1), poses))
+    between = bytes_of(model.render_styles(line.flatten(0, 1), poses))
     return {"truncated": truncated, "interpolation": between.reshape(pairs, STEPS, *between.shape[1:])}
 
 
@@ -124,11 +130,12 @@ def _batches(n: int) -> Iterator[slice]:
     return (slice(start, min(start + BATCH, n)) for start in range(0, n, BATCH))
 
 
-def _pictures(renders: Renders) -> NDArray:
+def bytes_of(renders: Renders) -> NDArray:
+    """Pictures of a batch, uint8 [N,H,W,3]."""
     return to_uint8(renders.rgb.float(), value_range=(-1.0, 1.0)).permute(0, 2, 3, 1).cpu().numpy()
 
 
-def _geometry(renders: Renders) -> tuple[NDArray, NDArray]:
+def geometry_of(renders: Renders) -> tuple[NDArray, NDArray]:
     """Depth float32 and opacity uint8 of a batch; without an opacity, pixels of positive depth are opaque."""
     assert renders.depth is not None
     depth = renders.depth.float()

@@ -13,6 +13,8 @@ from harness.types import ConfigError, DataSpec, PosePrior
 
 FULL_TURN = math.pi - 1e-6
 TWO_SIGMA = 2.0
+FULL = 1024
+"""From this many images on, meshes and inversions have their full size."""
 PROBES = "probes"
 """How often a training is measured is not said here: see ``running.probes``."""
 
@@ -23,6 +25,8 @@ class Sizes:
 
     ``n`` images for the distances between sets, ``geometry`` of them with a scored depth; ``latents`` objects, each at
     ``azimuths`` poses of the sweep, ``tilts`` elevations and ``views`` neighbouring views; ``swaps`` pairs of objects.
+    ``meshes`` prior samples of a radiance field become meshes, on ``grid`` points per axis; ``inversions`` real objects
+    are fitted in ``inversion_steps`` steps.
     """
 
     n: int
@@ -32,6 +36,10 @@ class Sizes:
     tilts: int
     views: int
     swaps: int
+    meshes: int
+    grid: int
+    inversions: int
+    inversion_steps: int
     inception: bool
 
 
@@ -56,6 +64,10 @@ def sizes(settings: Mapping[str, Any], data: DataSpec) -> Sizes:
         tilts=int(settings.get("tilts", 5)),
         views=int(settings.get("views", 5)),
         swaps=int(settings.get("swaps", latents)),
+        meshes=int(settings.get("meshes", min(6, max(2, n // 256)))),
+        grid=int(settings.get("grid", 48 if n >= FULL else 16)),
+        inversions=int(settings.get("inversions", min(16, max(2, n // 128)))),
+        inversion_steps=int(settings.get("inversion_steps", 150 if n >= FULL else 10)),
         inception=bool(settings.get("inception", True)),
     )
 
@@ -78,6 +90,7 @@ def tilt(prior: PosePrior, count: int) -> np.ndarray:
 
 
 VIEW_REACH = 0.4
+INVERTED_REACH = math.pi / 3
 
 
 def neighbours(prior: PosePrior, count: int) -> np.ndarray:
@@ -85,3 +98,10 @@ def neighbours(prior: PosePrior, count: int) -> np.ndarray:
     its range where that is smaller."""
     reach = min(VIEW_REACH, prior.azimuth[1] * (TWO_SIGMA if prior.kind == "gauss" else 1.0))
     return np.linspace(prior.azimuth[0] - reach, prior.azimuth[0] + reach, count).astype(np.float32)
+
+
+def inverted(prior: PosePrior) -> np.ndarray:
+    """Azimuths float32 [5] of the exact views of an inverted object: first the one that is given, at the prior's
+    centre, then new ones, even over +-60 degrees or the prior's range where that is smaller."""
+    reach = min(INVERTED_REACH, prior.azimuth[1] * (TWO_SIGMA if prior.kind == "gauss" else 1.0))
+    return (prior.azimuth[0] + reach * np.asarray([0.0, -1.0, -0.5, 0.5, 1.0])).astype(np.float32)
