@@ -55,7 +55,7 @@ def examine(folder: str) -> list[Finding]:
         if not ok:
             break
         if state.entry is not None and len(findings) == len(CHECKS):
-            pending += [check for name in state.entry.card.capabilities for check in CAPABILITY_CHECKS[name]]
+            pending += [check for name in state.entry.card.capabilities for check in CAPABILITY_CHECKS.get(name, ())]
     return findings
 
 

@@ -109,8 +109,8 @@ def samples(state: Specimen) -> dict[str, np.ndarray]:
     """A made-up training split: image uint8 [N,H,W,3] and what else training sees, fields named as in a batch.
 
     Segmentation: label uint8 [N,H,W], the brightness in bands, and the same as an unlabelled stream; else category
-    int32 [N], and what the card asks for: depth_coded int32 [N,H,W], the brightness, and depth float32 [N,H,W], a disc
-    in front of nothing (0) whose relief is the brightness.
+    int32 [N], and what the card asks for: depth_coded int32 [N,H,W], the brightness, depth float32 [N,H,W], a disc in
+    front of nothing (0) whose relief is the brightness, and pose float32 [N,3].
     """
     import numpy as np
 
@@ -121,6 +121,8 @@ def samples(state: Specimen) -> dict[str, np.ndarray]:
             made["depth_coded"] = (images.mean(-1) * (60000 / 255)).astype(np.int32)
         if "depth" in state.found.card.fields:
             made["depth"] = _disc_depth(images, data_of(state))
+        if "pose" in state.found.card.fields:
+            made["pose"] = np.linspace(-0.3, 0.3, SPLIT * 3, dtype=np.float32).reshape(SPLIT, 3)
         return made
     classes = int(data_of(state).options["classes"])
     labels = (images.mean(-1) * classes / 256).astype(np.uint8)
