@@ -40,7 +40,8 @@ class PerceptualFeatures(nn.Module):
         super().__init__()
         if space not in ("vgg16", "random"):
             raise ConfigError(f"unknown feature space {space!r}", where="perceptual loss", nearest=["vgg16", "random"])
-        self.layers = _vgg16(weights) if space == "vgg16" else untrained().stages[:RANDOM_STAGES]
+        layers = _vgg16(weights) if space == "vgg16" else untrained().stages[:RANDOM_STAGES]
+        self.layers = nn.Sequential(*layers.children())
         self.standardise = space == "vgg16"
         self.eval().requires_grad_(False)
 
@@ -51,9 +52,7 @@ class PerceptualFeatures(nn.Module):
             h = (images / 2 + 0.5 - mean) / deviation
         else:
             h = images / 2
-        for layer in self.layers:
-            h = layer(h)
-        return h.float()
+        return self.layers(h).float()
 
 
 def laplacian_loss(image: Tensor, rendered: Tensor, scale: Tensor, mask: Tensor) -> Tensor:
@@ -70,7 +69,7 @@ def feature_loss(features: Tensor, rendered: Tensor, scale: Tensor, mask: Tensor
 
     ``scale`` [B,1,s,s]; ``mask`` [B,1,S,S] of the image, brought to the maps' size by averages.
     """
-    mask = F.adaptive_avg_pool2d(mask, features.shape[2:])
+    mask = F.adaptive_avg_pool2d(mask, (features.shape[2], features.shape[3]))
     gauss = (features - rendered).square() / (2 * scale.square() + _EPSILON) + (scale + _EPSILON).log()
     return _masked_mean(gauss, mask)
 
