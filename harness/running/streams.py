@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness import registry
 from harness.running import devices
 from harness.types import Cell, ConfigError, Context
 
@@ -111,8 +112,11 @@ def batches(
 
 
 def _supervision(kind: type[Any], cell: Cell, known: Collection[str]) -> tuple[str, ...]:
-    """Fields of ground truth that the method learns from with this configuration."""
-    wanted = tuple(kind.supervision(cell.config)) if hasattr(kind, "supervision") else ()
+    """Fields of ground truth that the method, and the one it is plugged into, learn from with this configuration."""
+    host = registry.base_of(cell)
+    kinds = [kind] if host is None else [kind, registry.load(str(host.folder))]
+    named = (name for one in kinds if hasattr(one, "supervision") for name in one.supervision(cell.config))
+    wanted = tuple(dict.fromkeys(named))
     missing = sorted(set(wanted) - set(known))
     if missing:
         raise ConfigError(
