@@ -33,11 +33,15 @@ class Options:
     head_learns_from: Literal["real", "real_fake"]
     head_stop: float
     # inverse renderer
-    depth_min: float
-    depth_max: float
+    head_size: int
+    head_width: int
+    head_bottleneck: int
+    head_encoder_width: int
+    head_range: tuple[float, ...]
     symmetry: float
     confidence: bool
-    perceptual: float
+    perceptual: Literal["none", "vgg16", "random"]
+    perceptual_weight: float
     smoothness: float
     # scene head
     scene_target: Literal["regression", "bins"]
@@ -69,8 +73,18 @@ class Options:
     nvs_features: float
 
 
-_POSITIVE = ("head_lr", "geo_every", "nvs_every", "nvs_width", "nvs_lr")
-_NOT_NEGATIVE: tuple[str, ...] = ("head_weight_decay", "head_stop", "symmetry", "perceptual", "smoothness")
+_POSITIVE = (
+    "head_size",
+    "head_width",
+    "head_bottleneck",
+    "head_encoder_width",
+    "head_lr",
+    "geo_every",
+    "nvs_every",
+    "nvs_width",
+    "nvs_lr",
+)
+_NOT_NEGATIVE: tuple[str, ...] = ("head_weight_decay", "head_stop", "symmetry", "perceptual_weight", "smoothness")
 _NOT_NEGATIVE += ("geo_t0", "geo_w0", "geo_w1", "geo_depth_weight", "mask_erosion", "nvs_weight", "nvs_degrees")
 _NOT_NEGATIVE += ("nvs_tolerance", "nvs_features")
 
@@ -95,8 +109,11 @@ def parse(config: Any) -> Options:
         )
     if o.schedule_unit == "share" and max(o.head_stop, o.geo_t0, o.geo_stop) > 1:
         raise ConfigError("shares of a training end at 1", where="geod.schedule_unit", remedy="Or count in kimg.")
-    if not 0 < o.depth_min < o.depth_max:
-        raise ConfigError(f"needs 0 < depth_min < depth_max = {o.depth_max:g}", where="geod.depth_min")
+    if o.head_range and (len(o.head_range) != 3 or o.head_range[0] >= o.head_range[1]):
+        raise ConfigError(
+            "must be [] or [nearest, farthest, centre of rotation] relative to the origin's depth",
+            where="geod.head_range",
+        )
     if o.nvs == "learned" and not 0 < o.nvs_degrees <= 30:
         raise ConfigError(
             "the views that the learned head sees are warped by fixed-point iteration, good below 30 degrees",
