@@ -15,13 +15,6 @@ AXES: dict[Planes, tuple[tuple[int, int], ...]] = {
 }
 
 
-def plane_grid(points: Tensor, planes: Planes) -> Tensor:
-    """Positions [B,3,P,2] (width, height) of ``points`` [B,P,3] on the three planes."""
-    axes = points.unbind(-1)
-    across, down = (torch.stack([axes[pair[k]] for pair in AXES[planes]], 1) for k in (0, 1))
-    return torch.stack((across, down), -1)
-
-
 def sample_planes(features: Tensor, points: Tensor, planes: Planes, outside: Outside) -> Tensor:
     """SUM of the bilinear samples of three planes: ``features`` [B,3,C,H,W] at ``points`` [B,P,3] to [B,C,P].
 
@@ -29,11 +22,13 @@ def sample_planes(features: Tensor, points: Tensor, planes: Planes, outside: Out
     ``outside``: beyond the outermost centres features fade to zero within a pixel, or keep the border's value.
     Computed in float32 whatever the autocast state.
     """
-    batch, count = points.shape[:2]
+    axes = points.float().unbind(-1)
+    total: Tensor | None = None
     with torch.autocast(points.device.type, enabled=False):
-        # One call for all planes of all scenes.
-        grid = plane_grid(points.float(), planes).reshape(batch * 3, 1, count, 2)
-        sampled = F.grid_sample(
-            features.float().flatten(0, 1), grid, mode="bilinear", padding_mode=outside, align_corners=False
-        )
-        return sampled.view(batch, 3, -1, count).sum(1)
+        # Plane by plane: as fast as one call for all, with a third of the memory, and the gradient is not copied.
+        for plane, (across, down) in zip(features.float().unbind(1), AXES[planes], strict=True):
+            grid = torch.stack((axes[across], axes[down]), -1)[:, None]
+            sampled = F.grid_sample(plane, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+            total = sampled if total is None else total + sampled
+    assert total is not None
+    return total.squeeze(2)

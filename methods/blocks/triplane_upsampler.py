@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
@@ -60,11 +60,11 @@ class SuperResolution(nn.Module):
         x = _resized(features, self.start)
         image = x[:, :3]
         for block, to_image in enumerate(self.to_images):
-            for layer in self.layers[2 * block : 2 * block + 2]:
-                x = layer(x, layer.style(w), None)
+            for layer in (self.layers[2 * block], self.layers[2 * block + 1]):
+                x = layer(x, cast(StyleLayer, layer).style(w), None)
             if x.shape[-1] != image.shape[-1]:
                 image = upsample2(image)
-            image = image + to_image(x, to_image.style(w))
+            image = image + to_image(x, cast(ToImage, to_image).style(w))
         return image
 
 
