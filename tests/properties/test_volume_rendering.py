@@ -10,7 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from methods.blocks.volume_rendering import Quadrature, absorb, composite, importance, merge, stratified
+from methods.blocks.volume_rendering import (
+    Quadrature,
+    absorb,
+    composite,
+    importance,
+    median_depth,
+    merge,
+    quantiles,
+    smoothed,
+    stratified,
+)
 
 seeds = st.integers(0, 2**31 - 1)
 LEFT = Quadrature("left", "relu", "finite")
@@ -77,6 +87,29 @@ def test_depth_lies_between_the_samples(seed: int, samples: int, rule: str) -> N
     hit = out.opacity > 1e-3
     assert (surface[hit] >= z[:, 0][hit] - 1e-3).all()
     assert (surface[hit] <= z[:, -1][hit] + 1e-3).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=seeds, samples=st.integers(2, 20), rule=st.sampled_from(["left", "midpoint"]))
+def test_median_is_a_sample_with_half_the_opacity_on_either_side(seed: int, samples: int, rule: str) -> None:
+    out = composite(*ray(seed, samples), Quadrature(rule, "relu", "finite"))
+    median = median_depth(out, 99.0)
+    hit = out.opacity > 1e-6
+    assert (median[~hit] == 99.0).all()
+    before = (out.weights * (out.z < median[:, None])).sum(-1)
+    through = (out.weights * (out.z <= median[:, None])).sum(-1)
+    assert (before <= out.opacity / 2 + 1e-6)[hit].all()
+    assert (through >= out.opacity / 2 - 1e-6)[hit].all()
+
+
+def test_median_passes_by_a_thin_veil() -> None:
+    """An expected depth lies between veil and wall where nothing is; the median lies on the wall."""
+    z = torch.linspace(1, 2, 11)[None]
+    raw = torch.zeros(1, 11)
+    raw[0, 2], raw[0, 8] = 3.0, 1e6
+    out = composite(z, raw, torch.ones(1, 11, 3), LEFT)
+    assert median_depth(out, 9.0).item() == pytest.approx(1.8)
+    assert 1.3 < out.surface(9.0).item() < 1.75
 
 
 @pytest.mark.parametrize("last", ["finite", "infinite"])
@@ -178,6 +211,38 @@ def test_one_hot_weight_attracts_all_samples() -> None:
     weights[0, 4] = 1.0
     drawn = importance(z, weights, 500, torch.Generator().manual_seed(0))[0]
     assert ((drawn > 0.35) & (drawn < 0.45)).float().mean() > 0.99
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=seeds, samples=st.integers(3, 20), fine=st.integers(1, 10))
+def test_quantiles_drawn_before_give_the_same_samples(seed: int, samples: int, fine: int) -> None:
+    z, raw, colour = ray(seed, samples)
+    weights = composite(z, raw, colour, LEFT).weights
+    drawn = importance(z, weights, fine, torch.Generator().manual_seed(seed))
+    u = quantiles((3, fine), torch.Generator().manual_seed(seed), torch.device("cpu"))
+    assert torch.equal(importance(z, weights, fine, u=u), drawn)
+    # Rays do not share anything but their draw.
+    alone = [importance(z[k : k + 1], weights[k : k + 1], fine, u=u[k : k + 1]) for k in range(3)]
+    torch.testing.assert_close(torch.cat(alone), drawn)
+
+
+def test_smoothed_weights_widen_a_spike() -> None:
+    """Largest of two neighbours, mean of two, plus 0.01: a spike of 1 becomes 1/2, 1, 1/2."""
+    weights = torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0, 0.0]])
+    expected = torch.tensor([[0.0, 0.5, 1.0, 0.5, 0.0, 0.0]]) + 0.01
+    torch.testing.assert_close(smoothed(weights), expected)
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=seeds, samples=st.integers(3, 30))
+def test_smoothed_weights_are_bounded_by_their_neighbourhood(seed: int, samples: int) -> None:
+    weights = draw(seed, 3, samples)
+    smooth = smoothed(weights)
+    assert smooth.shape == weights.shape
+    assert (smooth >= weights).all()
+    assert (smooth <= weights.amax(-1, keepdim=True) + 0.01 + 1e-6).all()
+    torch.testing.assert_close(smoothed(torch.full((2, 7), 0.3)), torch.full((2, 7), 0.31))
+    torch.testing.assert_close(smoothed(weights.flip(-1)), smooth.flip(-1))
 
 
 def test_no_gradient_flows_through_importance_positions() -> None:

@@ -15,7 +15,17 @@ import yaml
 from torch import Tensor
 
 from harness.cameras import named_prior, sample_cameras, stack_sweep
-from harness.types import Cameras, ConfigError, Context, DataSpec, Generates, Method, PosePrior
+from harness.types import (
+    Cameras,
+    ConfigError,
+    Context,
+    DataSpec,
+    Generates,
+    Method,
+    PosePrior,
+    RadianceField,
+    SceneRenders,
+)
 from methods.pigan.build import build_discriminator, build_generator
 from methods.pigan.curriculum import fade, phase_at, phases
 from methods.pigan.loss import density_noise, latent_loss, pose_loss, top_k_fraction, top_k_generator_loss
@@ -213,6 +223,7 @@ def test_it_is_a_method_that_generates() -> None:
     model = method()
     assert isinstance(model, Method)
     assert isinstance(model, Generates)
+    assert isinstance(model, RadianceField)
 
 
 def test_equal_seeds_give_equal_weights() -> None:
@@ -288,6 +299,108 @@ def test_bfloat16_training_stays_near_float32() -> None:
     a, b = exact.sample(z, cameras).rgb, rough.sample(z, cameras).rgb
     assert (a - b).square().mean().sqrt() < 0.05
     assert torch.isfinite(b).all()
+
+
+# ---------------------------------------------------------------------------------------- guides and inversion
+def test_a_guide_that_says_nothing_changes_nothing() -> None:
+    alone, guided = method(stage_splits=[2, 1]), method(stage_splits=[2, 1])
+    asked: list[tuple[int, int, int]] = []
+
+    def silent(scene: SceneRenders, step: int) -> Tensor:
+        asked.append((step, len(scene.rgb), scene.depth.shape[-1]))
+        return scene.depth.new_zeros(())
+
+    guided.guides.append(silent)
+    train(alone, 0, 5)
+    train(guided, 0, 5)
+    # 40 % of 8 steps at 16 pixels in two splits, then 32 pixels in one.
+    assert asked == [(0, 4, 16), (0, 4, 16), (1, 4, 16), (1, 4, 16), (2, 4, 16), (2, 4, 16), (3, 8, 32), (4, 8, 32)]
+    for name in ("generator", "discriminator"):
+        a, b = alone.state_dict()[name], guided.state_dict()[name]
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_guides_add_up_and_reach_the_generator_through_depth_and_other_views() -> None:
+    def pull(scene: SceneRenders, step: int) -> Tensor:
+        assert scene.rgb.requires_grad
+        other = scene.again(stack_sweep(PRIOR, [0.3] * len(scene.rgb)))
+        assert other.rgb.shape == scene.rgb.shape
+        assert not torch.equal(other.rgb, scene.rgb)
+        return scene.depth.mean() + other.depth.mean()
+
+    norms = []
+    for guides in ([], [pull], [pull, lambda scene, step: -1 * pull(scene, step)]):
+        model = method(shared_jitter=False)
+        model.guides.extend(guides)
+        log, _ = model._generator_step(8, phase_at(model.plan, 0), 1.0, 0)
+        norms.append(float(log["g_norm"]))
+    assert abs(norms[1] - norms[0]) > 1e-3
+    # What two opposite guides leave is the difference of their jitters.
+    assert abs(norms[2] - norms[0]) < abs(norms[1] - norms[0])
+
+
+def test_a_scene_looks_the_same_again_from_the_same_camera() -> None:
+    model = method()
+    z, cameras = model.latents(2, torch.Generator().manual_seed(1)), stack_sweep(PRIOR, [-0.2, 0.4])
+    state = model.context.generator.get_state()
+    first = model._scenes(z, cameras, 16)
+    model.context.generator.set_state(state)
+    second = first.again(cameras)
+    assert torch.equal(first.rgb, second.rgb)
+    assert torch.equal(first.depth, second.depth)
+    assert second.cameras is cameras
+
+
+@pytest.mark.parametrize("truncation", [1.0, 0.5])
+def test_sampling_is_rendering_the_codes(truncation: float) -> None:
+    model = method(truncation=truncation)
+    train(model, 0, 2)
+    z, cameras = model.latents(3, torch.Generator().manual_seed(4)), stack_sweep(PRIOR, [-0.3, 0.0, 0.3])
+    codes = model.codes(z)
+    assert codes.shape == (3, 2, model.config.depth + 1, model.config.width)
+    sampled, rendered = model.sample(z, cameras), model.render_codes(codes, cameras)
+    for a, b in ((sampled.rgb, rendered.rgb), (sampled.depth, rendered.depth), (sampled.mask, rendered.mask)):
+        assert a is not None
+        assert b is not None
+        assert torch.equal(a, b)
+    mean = model.mean_code()
+    assert mean.shape == codes.shape[1:]
+    if truncation < 1:
+        whole = replace(model.config, truncation=1.0)
+        model.config = whole
+        torch.testing.assert_close(codes, (model.codes(z) + mean) / 2)
+
+
+def test_codes_are_found_again_by_descent() -> None:
+    """Inversion: from the mean code the picture and the codes of a latent come nearer, weights stay as they are."""
+    model = method()
+    train(model, 0, 2)
+    cameras = stack_sweep(PRIOR, [0.3])
+    target = model.render_codes(model.codes(model.latents(1, torch.Generator().manual_seed(7))), cameras).rgb
+    code = model.mean_code()[None].clone().requires_grad_(True)
+    optimiser = torch.optim.Adam([code], lr=0.02)
+    errors = []
+    for _ in range(40):
+        loss = (model.render_codes(code, cameras).rgb - target).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        errors.append(float(loss.detach()))
+    assert errors[-1] < 0.2 * errors[0]
+    assert all(value.grad is None for value in model.averages[0].module.parameters())
+
+
+def test_density_is_in_world_lengths_and_zero_outside_the_ball() -> None:
+    points = torch.tensor([[0.0, 0.1, 0.2], [0.5, -0.3, 0.1], [0.9, 0.9, 0.9]]).expand(2, 3, 3)
+    model = method()
+    codes = model.codes(model.latents(2, torch.Generator().manual_seed(2)))
+    value = model.density(codes, points)
+    assert value.shape == (2, 3)
+    assert (value[:, :2] > 0).all()
+    assert (value[:, 2] == 0).all()
+    raw, _ = model.averages[0].module.field(points, points, codes[:, 0], codes[:, 1])
+    ball = 9.9 * (0.5 - points.norm(dim=-1))
+    torch.testing.assert_close(value[:, :2], (8 * F.softplus(raw + ball - 1))[:, :2])
 
 
 # ------------------------------------------------------------------------------------------------------ presets
