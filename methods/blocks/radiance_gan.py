@@ -268,7 +268,7 @@ class RadianceGan:
             parameter.requires_grad_(True)
         self._apply(self.optimiser_g, self._g_parameters)
         raw = None if shown.raw is None else shown.raw.detach()
-        return log, replace(shown, rgb=rgb.detach(), raw=raw)
+        return log, replace(shown, rgb=shown.rgb.detach(), raw=raw)
 
     def _step_path(self, n: int) -> dict[str, Tensor]:
         """Path length penalty on half as many fresh samples, in fp32."""
