@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.metrics.checks import Array
-from harness.metrics.draws import RandomSource
-from harness.metrics.errors import EmptyInput, OutOfRange
+from harness.metrics.errors import OutOfRange
 from harness.metrics.samples import float_array, integer_array
-from harness.metrics.shape import sample_surface, volume_iou
+from harness.metrics.shape import volume_iou
 from harness.types import MissingAsset
 
 Float = NDArray[np.float64]
@@ -29,8 +28,6 @@ DIRECTIONS = np.array(  # no two coordinates in a simple ratio, so that rays mis
         [0.907, -0.117, -0.405],
     ]
 )
-LIFT = 1e-4  # of the box's diagonal: how far in front of a surface a point stands that tells whether it is covered
-ROUNDS = 50  # of drawing; after that the mesh has no exposed surface
 
 
 @lru_cache(maxsize=1)
@@ -103,26 +100,6 @@ class Surface:
         where = _single(points)
         votes = np.stack([self._winding(where, direction) != 0 for direction in DIRECTIONS]).sum(0)
         return votes * 2 > len(DIRECTIONS), float(((votes > 0) & (votes < len(DIRECTIONS))).mean())
-
-    def sample_exposed(self, n: int, *, generator: RandomSource) -> tuple[Float, Float]:
-        """Draw ``n`` points by area from the surface that no other part of the mesh covers: points and normals [n,3].
-
-        What lies inside another part cannot be seen, and would punish a prediction for being solid. Points count whose
-        foot, a ten-thousandth of the box's diagonal in front of them, is not inside. Raises what ``sample_surface``
-        raises; EmptyInput when everything is covered.
-        """
-        lift = LIFT * float(np.linalg.norm(np.ptp(self.vertices, axis=0)))
-        kept: list[tuple[Float, Float]] = []
-        for _ in range(ROUNDS):
-            points, normals = sample_surface(self.vertices, self.faces, n, generator=generator)
-            free = ~self.occupancy(points + lift * normals)[0]
-            kept.append((points[free], normals[free]))
-            if sum(len(part) for part, _ in kept) >= n:
-                found, directions = (np.concatenate(parts)[:n] for parts in zip(*kept, strict=True))
-                return found, directions
-        raise EmptyInput(
-            "hardly any of the surface is exposed", where="sample_exposed", remedy="Do its faces wind outward?"
-        )
 
     def _winding(self, points: NDArray[np.float32], direction: Float) -> Float:
         rays = np.empty((len(points), 6), np.float32)
