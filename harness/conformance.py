@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import conformance_anomalies, conformance_generators, conformance_segments, registry
+from harness import conformance_anomalies, conformance_fields, conformance_generators, conformance_segments, registry
 from harness.console import columns
 from harness.specimen import Nonconforming, Specimen, build, own_randomness, tensors, train
 from harness.types import ConfigError, HarnessError
@@ -175,6 +175,7 @@ CHECKS: tuple[Check, ...] = (
 )
 CAPABILITY_CHECKS: Mapping[str, tuple[Check, ...]] = {
     "generates": conformance_generators.CHECKS,
+    "radiance_field": conformance_fields.CHECKS,
     "scores_anomalies": conformance_anomalies.CHECKS,
     "segments": conformance_segments.CHECKS,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from harness.specimen import Nonconforming, Specimen, data_of, own_randomness
+from harness.specimen import Nonconforming, Specimen, data_of, own_randomness, pictures
 
 if TYPE_CHECKING:
     import torch
@@ -63,10 +63,26 @@ def _geometry(state: Specimen) -> str:
     return f"{pose}, {'with' if card.has_depth else 'without'} depth, as the card says"
 
 
+def _depth_reading(state: Specimen) -> str:
+    from harness.types import ReadsDepth
+
+    if not isinstance(state.model, ReadsDepth):
+        return "reads no depth from pictures, and need not"
+    images = pictures(state, SAMPLES)
+    with own_randomness("read_depth"):
+        depth = state.model.read_depth(images)
+    if depth.shape != images[:, 0].shape or depth.requires_grad or not depth.isfinite().all() or depth.min() <= 0:
+        raise Nonconforming(f"read_depth must be finite positive z-depth [N,H,W], not {tuple(depth.shape)}")
+    if not state.model.read_depth(images[:1]).allclose(depth[:1], atol=1e-3):
+        raise Nonconforming("the depth read from a picture depends on the others of its batch")
+    return f"{depth.min():.3g} to {depth.max():.3g}"
+
+
 CHECKS: tuple[tuple[str, Callable[[Specimen], str]], ...] = (
     ("sampling", _sampling),
     ("batching", _batching),
     ("geometry", _geometry),
+    ("depth reading", _depth_reading),
 )
 
 
