@@ -156,7 +156,7 @@ class RadianceGan:
             log |= self._step_tv(n)
         if not o.reuse_fakes:
             with torch.no_grad():
-                fakes = self._views(*self._draw(n)[:2])
+                fakes = self._views(*self._draw(n))
         log |= self._step_d(real, fakes)
         if o.r1_gamma and step % o.r1_every == 0:
             log |= self._step_r1(real)
@@ -198,19 +198,19 @@ class RadianceGan:
             images = _resized(_resized(images, self.rays), self.resolution)
         return Views(images, None, label)
 
-    def _draw(self, n: int) -> tuple[Tensor, Cameras, Tensor]:
-        """Codes [n,L,W] of fresh latents, cameras from the training prior; the codes once more, first style only."""
+    def _draw(self, n: int) -> tuple[Tensor, Cameras]:
+        """Codes [n,L,W] of fresh latents, mixed where the preset says so, and cameras from the training prior."""
         o, generator = self.options, self.context.generator
         cameras = self.context.sample_cameras(n, generator, prior=self.training_prior)
         z = torch.randn(n, o.z_dim, generator=generator, device=generator.device)
         pose = swapped(pose_label(cameras), self.swap, generator) if o.g_pose else None
         first = self.generator.codes(z, pose)
         if not o.style_mixing:
-            return first, cameras, first
+            return first, cameras
         z = torch.randn(n, o.z_dim, generator=generator, device=generator.device)
         second = self.generator.codes(z, pose)
         start = crossover(first.shape[1] - self.mix_from + 1, o.style_mixing, generator) + self.mix_from - 1
-        return mix_styles(first, second[:, -1], start), cameras, first
+        return mix_styles(first, second[:, -1], start), cameras
 
     def _render(self, scene: Any, cameras: Cameras) -> tuple[Tensor, Tensor | None, FieldView]:
         """Images at the data's resolution, images at that of the rays where the generator upsamples, and the view."""
@@ -250,7 +250,7 @@ class RadianceGan:
     def _step_g(self, n: int, step: int) -> tuple[dict[str, Tensor], Views]:
         self.optimiser_g.zero_grad(set_to_none=True)
         self.discriminator.requires_grad_(False)  # no gradients of D's weights are computed for G
-        codes, cameras, _ = self._draw(n)
+        codes, cameras = self._draw(n)
         scene = self._scene(codes)
         rgb, raw, view = self._render(scene, cameras)
         shown = self._shown(rgb, raw, cameras)
@@ -274,7 +274,7 @@ class RadianceGan:
         """Path length penalty on half as many fresh samples, in fp32."""
         self.optimiser_g.zero_grad(set_to_none=True)
         o = self.options
-        codes, cameras, _ = self._draw(max(n // 2, 1))
+        codes, cameras = self._draw(max(n // 2, 1))
         rgb, _, _ = self.generator.render(
             self.generator.scene(codes), cameras, self.rays, o.rendering(), self.context.generator
         )

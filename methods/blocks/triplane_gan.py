@@ -27,6 +27,12 @@ class TriplaneGan(RadianceGan):
                 where=f"{self.name}.super_resolution",
                 remedy=f"Let rays end with {data.resolution} and use dual=false, or turn super_resolution on.",
             )
+        if self.options.path_weight:
+            raise ConfigError(
+                "the path length needs second derivatives, which bilinear samples of planes lack",
+                where=f"{self.name}.path_weight",
+                remedy="Use path_weight=0.",
+            )
 
     def _generator(self, seeded: Generator) -> TriplaneGenerator:
         return TriplaneGenerator(self.networks, self.resolution, self.options.density, seeded)
