@@ -54,7 +54,10 @@ class Composite:
     z: Tensor
 
     def surface(self, empty: float) -> Tensor:
-        """Depth divided by opacity, ``empty`` where a ray hits nothing."""
+        """Depth divided by opacity, ``empty`` where a ray hits nothing (EG3D: the farthest sample of the batch).
+
+        Between the first and the last sample of its ray, so that it needs no further clamp.
+        """
         return torch.where(self.opacity > EMPTY, self.depth / self.opacity.clamp_min(EMPTY), empty)
 
 
