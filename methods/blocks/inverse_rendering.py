@@ -55,10 +55,9 @@ class Pose:
 def ranges_of(prior: PosePrior) -> InverseRanges:
     """Ranges for objects that fill the unit ball around the origin, as seen by the cameras of ``prior``.
 
-    The surface that faces the camera lies in the nearer half of the ball; a much wider range would invite exaggerated
-    relief (GeoD, section 3.7).
+    The surface that faces the camera lies in the nearer half of the ball; a wider range invites exaggerated relief.
     """
-    return InverseRanges(prior.radius - 1.0, prior.radius + 0.2, prior.radius, prior.fov)
+    return InverseRanges(prior.radius - 0.95, prior.radius - 0.15, prior.radius, prior.fov)
 
 
 def canonical_depth(raw: Tensor, ranges: InverseRanges) -> Tensor:
