@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -114,7 +115,7 @@ class GeoD:
 
     def _learn_fakes(self, scene: SceneRenders) -> Tensor:
         """The control that has to fail: the head also learns from fakes and what their generator took for depth."""
-        images = resized(scene.rgb.detach(), (self.resolution, self.resolution))
+        images = resized(scene.rgb, (self.resolution, self.resolution))
         if not learns_depth(self.options.head):
             return self._learn(images, None)["total"]
         with torch.no_grad():
@@ -141,7 +142,7 @@ class GeoD:
         o, time = self.options, self.clock.at(step)
         total = scene.rgb.new_zeros(())
         if o.head_learns_from == "real_fake":
-            self._fakes.append(scene)
+            self._fakes.append(replace(scene, rgb=scene.rgb.detach(), depth=scene.depth.detach()))
         with torch.autocast(scene.rgb.device.type, enabled=False):
             if self.geo_ramp.active(time) and step % o.geo_every == 0:
                 weight = self.geo_ramp.weight(time)
