@@ -29,7 +29,7 @@ class VolumeGAN(RadianceGan):
     """
 
     name: ClassVar[str] = "volumegan"
-    slow: ClassVar[tuple[str, ...]] = ("mapping", "volume")  # the volume's weights are not equalised
+    slow: ClassVar[tuple[str, ...]] = ("volume",)  # its weights are not equalised
     generator: VolumeGenerator
 
     def __init__(self, config: Any, data: DataSpec, context: Context) -> None:
