@@ -9,26 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.optim import Optimizer
 
-from harness.cameras import look_at, select, shifted, widened
-from harness.types import Cameras, ConfigError, Context, DataSpec, Guide, PosePrior, Renders, SceneRenders, Stage
+from harness.cameras import look_at, select
+from harness.types import Cameras, ConfigError, Context, DataSpec, Guide, Renders, SceneRenders, Stage
 from methods.blocks.adversarial import generator_loss, r1_penalty
 from methods.blocks.convolution import to_channels_last
 from methods.blocks.density_variation import density_variation
-from methods.blocks.field_rendering import Density, Field, FieldView, Rendering, field_density
+from methods.blocks.field_rendering import FieldView, field_density
 from methods.blocks.half_life import HalfLifeEma
 from methods.blocks.image_blur import blur_at, blurred
 from methods.blocks.lazy_adam import LazyAdam, clean_gradients, lazy_adam
 from methods.blocks.path_length import PathLength
 from methods.blocks.pose_discriminator import POSE, pose_label, told_poses
+from methods.blocks.pose_range import cameras_in_range, prior_in_range, training_prior
 from methods.blocks.pose_swapping import swap_probability, swapped
 from methods.blocks.radiance_gan_options import parse_radiance_gan
+from methods.blocks.resizing import resized
 from methods.blocks.style_discriminator import StyleDiscriminator
 from methods.blocks.style_mixing import crossover, mix_styles
 from methods.blocks.volume_rendering import EMPTY
@@ -39,27 +41,6 @@ if TYPE_CHECKING:
 MEAN_SAMPLES = 10_000  # latents behind the mean code
 MEAN_SEED = 22_11_207945
 POSE_SEED = 926
-
-
-class RadianceGenerator(Protocol):
-    """What a ``RadianceGan`` trains: a module that renders scenes; R pixels, r rays across an image.
-
-    ``codes`` maps latents [B,Z] (and pose labels [B,25] where the generator is told the pose) to codes [B,L,W];
-    ``scene`` is what all views of one scene share (planes, a volume); ``field`` is the field of such scenes.
-    """
-
-    density: Density
-
-    def codes(self, z: Tensor, pose: Tensor | None = None) -> Tensor: ...
-
-    def scene(self, codes: Tensor) -> Any: ...
-
-    def field(self, scene: Any) -> Field: ...
-
-    def render(
-        self, scene: Any, cameras: Cameras, resolution: int, how: Rendering, generator: Generator | None = None
-    ) -> tuple[Tensor, Tensor | None, FieldView]:
-        """Image [B,3,R,R] and rendered image [B,3,r,r] in [-1,1] (None where they are the same, with R = r)."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +72,8 @@ class RadianceGan:
             raise ConfigError("needs a pose prior", where=self.name, remedy="Give the data a `prior` option.")
         o = self.options = parse_radiance_gan(config, data, self.name)
         self.config, self.context, self.resolution = config, context, data.resolution
-        self.prior = _in_range(data.prior, o.ray_range)
-        self.training_prior = _training_prior(self.prior, o.pose_prior)
+        self.prior = prior_in_range(data.prior, o.ray_range)
+        self.training_prior = training_prior(self.prior, o.pose_prior)
         self.guides: list[Guide] = []
         # Weights come from the CPU so that one seed gives one network on every device.
         seeded = torch.Generator().manual_seed(context.seed)
@@ -118,7 +99,7 @@ class RadianceGan:
         return ("pose",) if config["d_pose"] else ()
 
     def _generator(self, seeded: Generator) -> nn.Module:
-        """A fresh ``RadianceGenerator``."""
+        """A fresh network, a ``methods.blocks.radiance_generator.RadianceGenerator``."""
         raise NotImplementedError
 
     def _discriminator(self, seeded: Generator) -> nn.Module:
@@ -193,9 +174,9 @@ class RadianceGan:
             pose = batch["pose"]
             label = pose_label(look_at(pose[:, 0] * sign, pose[:, 1], self.prior))
         if o.dual:
-            return Views(images, _resized(images, self.rays), label)
+            return Views(images, resized(images, self.rays), label)
         if not self.upsamples:
-            images = _resized(_resized(images, self.rays), self.resolution)
+            images = resized(resized(images, self.rays), self.resolution)
         return Views(images, None, label)
 
     def _draw(self, n: int) -> tuple[Tensor, Cameras]:
@@ -218,7 +199,7 @@ class RadianceGan:
             rgb, raw, view = self.generator.render(
                 scene, cameras, self.rays, self.options.rendering(), self.context.generator
             )
-        return _resized(rgb, self.resolution), raw, view
+        return resized(rgb, self.resolution), raw, view
 
     def _scene(self, codes: Tensor) -> Any:
         with self.context.autocast():
@@ -234,7 +215,7 @@ class RadianceGan:
 
     def _scene_renders(self, scene: Any, cameras: Cameras, rgb: Tensor, view: FieldView) -> SceneRenders:
         def again(others: Cameras) -> SceneRenders:
-            others = _cameras_in_range(others, self.options.ray_range)
+            others = cameras_in_range(others, self.options.ray_range)
             seen, _, behind = self._render(scene, others)
             return self._scene_renders(scene, others, seen, behind)
 
@@ -244,7 +225,7 @@ class RadianceGan:
         """Logits [N] of what the discriminator is shown, blurred while training is young."""
         images = blurred(views.rgb, self.blur) if self.blur else views.rgb
         if views.raw is not None:
-            images = torch.cat((images, _resized(views.raw, self.resolution)), 1)
+            images = torch.cat((images, resized(views.raw, self.resolution)), 1)
         return self.discriminator(images, views.label)
 
     def _step_g(self, n: int, step: int) -> tuple[dict[str, Tensor], Views]:
@@ -351,6 +332,11 @@ class RadianceGan:
         rgb, depth, mask = zip(*((one.rgb, one.depth, one.mask) for one in made), strict=True)
         return Renders(torch.cat(rgb), torch.cat(depth), torch.cat(mask))
 
+    @property
+    def averaged(self) -> Any:
+        """The averaged ``RadianceGenerator``, which everything is scored by."""
+        return self.average.module
+
     @torch.no_grad()
     def codes(self, latents: Tensor) -> Tensor:
         """Codes [N,L,W] of the averaged generator."""
@@ -359,7 +345,7 @@ class RadianceGan:
         if self.options.g_pose:
             centre = latents.new_tensor([self.prior.azimuth[0], self.prior.elevation[0]])
             pose = pose_label(look_at(centre[:1], centre[1:], self.prior)).expand(len(latents), -1)
-        return self.average.module.codes(latents, pose)
+        return self.averaged.codes(latents, pose)
 
     def mean_code(self) -> Tensor:
         """Mean of the codes of 10,000 latents: [L,W]."""
@@ -370,22 +356,22 @@ class RadianceGan:
 
     def render_codes(self, codes: Tensor, cameras: Cameras) -> Renders:
         """Renders of codes [N,L,W] by the averaged generator at the last stage's rays, cut off at [-1,1]."""
-        o, model = self.options, self.average.module
+        o, model = self.options, self.averaged
         with self.context.autocast():
             scene = model.scene(codes.to(self.context.device))
             rgb, _, view = model.render(
-                scene, _cameras_in_range(cameras, o.ray_range), o.rays[-1], o.rendering(evaluation=True)
+                scene, cameras_in_range(cameras, o.ray_range), o.rays[-1], o.rendering(evaluation=True)
             )
-        opacity = _resized(view.opacity[:, None], self.resolution)[:, 0]
+        opacity = resized(view.opacity[:, None], self.resolution)[:, 0]
         # Depths count as much as their rays absorb: the background does not bleed into a silhouette.
-        depth = _resized((view.depth * view.opacity)[:, None], self.resolution)[:, 0] / opacity.clamp_min(EMPTY)
+        depth = resized((view.depth * view.opacity)[:, None], self.resolution)[:, 0] / opacity.clamp_min(EMPTY)
         depth = torch.where(opacity > EMPTY, depth, cameras.far)
-        return Renders(_resized(rgb.float(), self.resolution).clamp(-1, 1), depth, opacity)
+        return Renders(resized(rgb.float(), self.resolution).clamp(-1, 1), depth, opacity)
 
     @torch.no_grad()
     def density(self, codes: Tensor, points: Tensor) -> Tensor:
         """Density [N,P] of the averaged generator at world points [N,P,3], per unit of world length."""
-        model = self.average.module
+        model = self.averaged
         with self.context.autocast():
             field = model.field(model.scene(codes.to(self.context.device)))
             return field_density(field, model.density, points, self.options.density_act)
@@ -410,23 +396,3 @@ class RadianceGan:
             "optimiser_d": self.optimiser_d,
             "path_length": self.path_length,
         }
-
-
-def _training_prior(prior: PosePrior, name: str) -> PosePrior:
-    """The prior that training draws from: ``matched``, or a wrong one for the robustness rows."""
-    return {"matched": prior, "shifted": shifted(prior, 0.3), "wide": widened(prior, 1.5)}[name]
-
-
-def _in_range(prior: PosePrior, around: Sequence[float]) -> PosePrior:
-    return replace(prior, near=prior.radius + around[0], far=prior.radius + around[1]) if around else prior
-
-
-def _cameras_in_range(cameras: Cameras, around: Sequence[float]) -> Cameras:
-    return replace(cameras, near=cameras.radius + around[0], far=cameras.radius + around[1]) if around else cameras
-
-
-def _resized(images: Tensor, size: int) -> Tensor:
-    """``images`` [N,C,H,W] at ``size`` pixels, bilinear, anti-aliased where they shrink."""
-    if images.shape[-1] == size:
-        return images
-    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=images.shape[-1] > size)

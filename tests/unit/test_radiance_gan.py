@@ -21,7 +21,13 @@ from methods.blocks.style_options import StyleOptions
 from tests.gan_bench import PRIOR, build, images
 from tests.unit.test_dynamicd import flat, same
 
-UPSAMPLED = {"super_resolution": True, "rays": [16], "ray_shares": [1.0], "dual": True, "feature_channels": 8}
+UPSAMPLED: dict[str, Any] = {
+    "super_resolution": True,
+    "rays": [16],
+    "ray_shares": [1.0],
+    "dual": True,
+    "feature_channels": 8,
+}
 UPSAMPLED |= {"sr_channels": [8, 8], "g_pose": True, "swap_kimg": 1, "tv_weight": 0.25, "blur_sigma": 2.0}
 UPSAMPLED |= {"blur_kimg": 1, "reuse_fakes": False, "style_mixing": 0.9}
 
@@ -240,8 +246,7 @@ def test_dual_discrimination() -> None:
 @pytest.mark.parametrize("given", [{}, UPSAMPLED])
 def test_sampling_is_rendering_codes(given: dict[str, Any]) -> None:
     method = made(**given, eval_batch=2)
-    assert isinstance(method, Generates)
-    assert isinstance(method, RadianceField)
+    assert all(isinstance(method, kind) for kind in (Generates, RadianceField))
     generator = torch.Generator().manual_seed(3)
     z, cameras = method.latents(3, generator), sample_cameras(PRIOR, 3, generator)
     codes = method.codes(z)
