@@ -94,8 +94,8 @@ class Surface:
         """Whether each of ``points`` [P,3] lies inside, bool [P], and the share of them about which rays disagree.
 
         Inside is where the winding number, exits less entries along a ray, is not 0, so parts may overlap. The majority
-        of five fixed directions decides; where the mesh is closed they differ only by a ray that grazes an edge or meets
-        faces of two parts at one place. Raises EmptyInput, ShapeMismatch, NonFinite.
+        of five fixed directions decides; where the mesh is closed they differ only by a ray that grazes an edge or
+        meets faces of two parts at one place. Raises EmptyInput, ShapeMismatch, NonFinite.
         """
         where = _single(points)
         votes = np.stack([self._winding(where, direction) != 0 for direction in DIRECTIONS]).sum(0)
