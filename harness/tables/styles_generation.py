@@ -100,7 +100,12 @@ STYLES: dict[str, ColumnStyle] = {
         "pixels by which a point moves on its way to the next view and back; low for a flat card too",
         ranked=False,
     ),
-    "std_ratio": ColumnStyle("none", SHAPE, 3, "spread of the depth relative to the judge's: 0 a flat card, 1 right"),
+    "std_ratio": ColumnStyle(
+        "none", SHAPE, 3, "spread of the depth relative to the judge's: 0 a card that faces the camera, 1 right"
+    ),
+    "relief_ratio": ColumnStyle(
+        "none", SHAPE, 3, "the same after each depth has lost its plane: 0 for a card at any angle"
+    ),
     "relief_corr": ColumnStyle(
         "higher", SHAPE, 3, "correlation with the judge's depth after each has lost its plane; below 0: inside out"
     ),

@@ -25,7 +25,7 @@ RATE, LAST_RATE = 0.05, 0.2
 """Adam's step in standard deviations of the codes, and the share of it that is left at the end."""
 NOISE = 0.1
 """Deviation of the noise on the offsets at the first step; it falls to 0 on a straight line."""
-PULL = 1e-3
+PULL = 1e-4
 """Weight of the mean squared offset beside the mean squared error of pixels in [-1,1]."""
 SPREAD_LATENTS, SPREAD_SEED, NOISE_SEED = 256, 20_22_09637, 6
 AT_ONCE = 8

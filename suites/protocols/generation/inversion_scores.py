@@ -27,7 +27,7 @@ NO_FIELD, NO_TRUTH, NO_MESH = "no radiance field to invert", "no exact views of 
 EXACT = "the exact views themselves"
 CAP = 100.0
 """Decibels of equal pictures in a mean."""
-POINTS = 2000
+POINTS = 4000
 TAU = 0.02
 """Of the diagonal of the true box: points nearer than this count for the F-score; 1.2 steps of the grid at micro."""
 TRUE_SEED, OWN_SEED = 1, 2
@@ -46,7 +46,7 @@ def score_inversion(sheet: Sheet, predictions: Mapping[str, NDArray], dataset: D
         return
     prior = dataset.spec.prior
     assert prior is not None
-    _score_surface(sheet, meshes, exact_meshes(dataset, len(meshes)), prior)
+    score_surfaces(sheet, meshes, exact_meshes(dataset, len(meshes)), prior)
 
 
 def fitted_meshes(predictions: Mapping[str, NDArray]) -> Meshes | None:
@@ -92,7 +92,7 @@ def _score_depth(sheet: Sheet, predictions: Mapping[str, NDArray], mean_map: NDA
         sheet.put(column, 100 * geometry.mean_of(values), geometry.EMPTY)
 
 
-def _score_surface(sheet: Sheet, meshes: Meshes, exact: Meshes, prior: PosePrior) -> None:
+def score_surfaces(sheet: Sheet, meshes: Meshes, exact: Meshes, prior: PosePrior) -> None:
     """Distances of what the cameras of the prior can see of the fitted and of the true surface, in diagonals of the
     true box; an object without a surface gets the worst of everything."""
     rows = []
