@@ -25,7 +25,7 @@ def ray_slopes(height: int, width: int, fov: float, device: torch.device | str =
 
 def back_project(depth: Tensor, fov: float) -> Tensor:
     """Points [B,3,H,W] in camera axes of the pixel centres of z-depth [B,H,W]."""
-    x, y = ray_slopes(*depth.shape[1:], fov, depth.device)
+    x, y = ray_slopes(depth.shape[1], depth.shape[2], fov, depth.device)
     return torch.stack((depth * x, depth * y[:, None], depth), dim=1)
 
 
@@ -46,7 +46,7 @@ def depth_normals(depth: Tensor, fov: float) -> Tensor:
 
 def ray_distance(depth: Tensor, fov: float) -> Tensor:
     """Distance along the ray [B,H,W] of z-depth [B,H,W]."""
-    x, y = ray_slopes(*depth.shape[1:], fov, depth.device)
+    x, y = ray_slopes(depth.shape[1], depth.shape[2], fov, depth.device)
     return depth * (1 + x.square() + y.square()[:, None]).sqrt()
 
 
