@@ -10,16 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness import registry
 from harness.cameras import look_at, mirrored, sample_cameras
 from harness.types import ConfigError, Generates, RadianceField, SceneRenders
 from methods.blocks.density_variation import DEVIATION, density_variation
+from methods.blocks.dynamic_scheme import parse_dynamic
 from methods.blocks.image_blur import blur_at, blurred
 from methods.blocks.pose_discriminator import POSE, PoseMapping, pose_label, told_poses
 from methods.blocks.pose_swapping import swap_probability, swapped
 from methods.blocks.style_discriminator import StyleDiscriminator
 from methods.blocks.style_options import StyleOptions
+from methods.dynamicd.options import parse
 from tests.gan_bench import PRIOR, build, images
-from tests.unit.test_dynamicd import flat, same
+from tests.unit.test_dynamicd import OWN, flat, same
 
 UPSAMPLED: dict[str, Any] = {
     "super_resolution": True,
@@ -116,6 +119,21 @@ def test_part_of_a_discriminator_draws_the_same_fakes() -> None:
     assert second[0]["ratio"] == 0.5
     assert first[0]["opacity"] == second[0]["opacity"]
     assert first[0]["logit_real"] != second[0]["logit_real"]
+
+
+@pytest.mark.parametrize("tier", ["smoke", "micro", "small", "paper"])
+def test_presets_are_those_of_the_base(tier: str) -> None:
+    mine, base = (registry.methods()[name].preset(tier) for name in ("dynamicd_3d", "triplane"))
+    assert set(mine) - set(base) == OWN
+    assert {key: mine[key] for key in base} == base
+
+
+@pytest.mark.parametrize("given", [{}, {"scheme": "decrease"}, {"scheme": "constant", "r_start": 0.75}])
+def test_schemes_are_those_of_dynamicd(given: dict[str, Any]) -> None:
+    config = {**registry.methods()["dynamicd"].preset("micro"), **given}
+    assert parse_dynamic(config, "dynamicd")[1] == parse(config)[1]
+    with pytest.raises(ConfigError, match=r"dynamicd_3d\.r_start"):
+        parse_dynamic({**config, "r_start": 2.0}, "dynamicd_3d")
 
 
 # -------------------------------------------------------------------------------------------------------- poses
