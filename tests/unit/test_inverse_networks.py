@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.types import ConfigError, MissingAsset
+from methods.blocks import inverse_losses
 from methods.blocks.inverse_losses import PerceptualFeatures, smoothness
 from methods.blocks.inverse_networks import InverseNetworks, InverseSizes
 
@@ -76,6 +78,28 @@ def test_the_published_features_need_their_file(tmp_path: Path) -> None:
         PerceptualFeatures("vgg16", tmp_path)
     with pytest.raises(ConfigError, match="unknown feature space"):
         PerceptualFeatures("vgg19")  # type: ignore[arg-type]
+
+
+def test_the_published_features_are_the_third_rectifier_of_the_third_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    widths = [3, 64, 64, "pool", 128, 128, "pool", 256, 256, 256]
+    state, layer, last, generator = {"classifier.6.bias": torch.zeros(1000)}, 0, 3, torch.Generator().manual_seed(0)
+    images = torch.rand(1, 3, 16, 16, generator=generator) * 2 - 1
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    expected = (images / 2 + 0.5 - mean[:, None, None]) / deviation[:, None, None]
+    for width in widths[1:]:
+        if not isinstance(width, int):
+            layer, expected = layer + 1, nn.functional.max_pool2d(expected, 2)
+            continue
+        weight = torch.randn(width, last, 3, 3, generator=generator) / (3 * last**0.5)
+        state |= {f"features.{layer}.weight": weight, f"features.{layer}.bias": torch.full((width,), 0.1)}
+        expected = nn.functional.conv2d(expected, weight, torch.full((width,), 0.1), padding=1).relu()
+        layer, last = layer + 2, width
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    monkeypatch.setattr(inverse_losses, "read_weights", lambda wanted, place: buffer.getvalue())
+    found = PerceptualFeatures("vgg16")(images)
+    assert found.shape == (1, 256, 4, 4)
+    torch.testing.assert_close(found, expected)
 
 
 def test_smoothness_counts_both_directions_in_units_of_the_range() -> None:
