@@ -34,7 +34,7 @@ SETTINGS = {
     "meshes": 2,
     "grid": 24,
     "inversions": 2,
-    "inversion_steps": 80,
+    "inversion_steps": 60,
 }
 PRIOR = SPEC.prior
 assert PRIOR is not None
@@ -83,9 +83,9 @@ def test_a_fitted_code_is_the_one_behind_the_picture() -> None:
     before = torch.get_rng_state()
     codes = inversion.fit(model, given, cameras, spread, 150)
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(codes, inversion.fit(model, given, cameras, spread, 150))
+    assert torch.equal(*(inversion.fit(model, given, cameras, spread, 3) for _ in range(2)))
     assert torch.allclose(model.radius(codes), model.radius(CODES), atol=0.01)
-    assert torch.allclose(codes[:, 1:].tanh(), CODES[:, 1:].tanh(), atol=0.05)
+    assert torch.allclose(codes[:, 1:].tanh(), CODES[:, 1:].tanh(), atol=0.02)
 
 
 def test_a_field_that_can_be_inverted_scores_near_the_oracle() -> None:
