@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness import registry
 from harness.cameras import look_at
 from harness.types import ConfigError, RadianceField, ReadsDepth
 from methods.blocks.depth_normals import depth_normals
 from methods.geod.guidance import depth_loss, normal_loss, rendered_geometry
-from methods.geod.heads import reading_errors
+from methods.geod.heads import build_head, reading_errors
 from methods.geod.method import GeoD
 from methods.geod.options import parse
 from methods.geod.schedule import Clock, Ramp
@@ -214,7 +215,7 @@ def test_lazy_guidance_may_be_multiplied() -> None:
     for scaled in (False, True):
         method = guided(geo_every=4, lazy_scaled=scaled)
         card = method.base.generator
-        totals.append(float(method._guide(scene(torch.tanh(card.colour), card.relief, cameras), 4)))
+        totals.append(float(method._guide(scene(torch.tanh(card.colour), card.relief, cameras), 4).detach()))
     assert totals[1] == pytest.approx(4 * totals[0], rel=1e-5)
 
 
@@ -249,7 +250,7 @@ def test_an_object_that_is_not_there_costs_nothing() -> None:
     card = method.base.generator
     made = scene(torch.tanh(card.colour), card.relief, cameras)
     empty = replace(made, opacity=torch.zeros_like(made.opacity))
-    assert float(method._guide(empty, 1)) == 0
+    assert float(method._guide(empty, 1).detach()) == 0
 
 
 def test_the_mask_is_opaque_and_without_its_rim() -> None:
@@ -304,3 +305,13 @@ def test_a_resumed_training_goes_on_as_if_nothing_had_happened(overrides: dict[s
     report = method.head_report()
     assert set(report) == {"side", "side_const", "corr"}
     assert str(report) == str(resumed.head_report())  # NaN equals itself in words
+
+
+# ----------------------------------------------------------------------------------------------------- presets
+def test_the_paper_preset_is_the_released_one() -> None:
+    options = parse(registry.methods()["geod"].preset("paper"))
+    head = build_head(replace(options, perceptual="random"), PRIOR, torch.Generator().manual_seed(0))
+    assert sum(p.numel() for p in head.parameters()) == pytest.approx(37.12e6, rel=1e-3)
+    assert (options.head_lr, options.head_weight_decay, options.head_stop) == (1e-4, 5e-4, 600)
+    ramp = Ramp(options.geo_t0, options.geo_t1, options.geo_stop, options.geo_w0, options.geo_w1)
+    assert [ramp.weight(kimg) for kimg in (20, 40, 60, 2000)] == pytest.approx([0, 0.05, 0.1, 0], abs=1e-6)
