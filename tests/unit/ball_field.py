@@ -10,7 +10,7 @@ from harness.types import Cameras, Guide, Renders
 from tests.unit.disc_data import SIDE
 
 SKY = torch.tensor([0.1, 0.5, 0.9])
-SOFTNESS, DENSITY, SKIN = 0.03, 60.0, 0.01
+SOFTNESS, DENSITY = 0.03, 32.6
 
 
 class Ball:
@@ -49,4 +49,4 @@ class Ball:
 
     @torch.no_grad()
     def density(self, codes: Tensor, points: Tensor) -> Tensor:
-        return DENSITY * torch.sigmoid((self.radius(codes)[:, None] - points.norm(dim=-1)) / SKIN)
+        return DENSITY * torch.sigmoid((self.radius(codes)[:, None] - points.norm(dim=-1)) / SOFTNESS)

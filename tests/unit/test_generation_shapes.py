@@ -32,7 +32,7 @@ SETTINGS = {
     "azimuths": 5,
     "views": 3,
     "meshes": 2,
-    "grid": 24,
+    "grid": 48,
     "inversions": 2,
     "inversion_steps": 60,
 }

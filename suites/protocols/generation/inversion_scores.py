@@ -36,7 +36,7 @@ TRUE_SEED, OWN_SEED = 1, 2
 def score_inversion(sheet: Sheet, predictions: Mapping[str, NDArray], dataset: Dataset, mean_map: NDArray) -> None:
     """Enter the columns of the inverted objects of ``inversion.invert``, or of a reference shaped like it."""
     if "inv_views" not in predictions:
-        sheet.lack(COLUMNS, NO_FIELD)
+        sheet.lack(COLUMNS, NO_TRUTH if "densities" in predictions else NO_FIELD)
         return
     _score_pictures(sheet, predictions)
     _score_depth(sheet, predictions, mean_map)
