@@ -135,16 +135,21 @@ def find(name_or_path: str) -> MethodEntry:
 
 def find_base(entry: MethodEntry, name_or_path: str) -> MethodEntry:
     """The method into which ``entry`` is to be plugged. Raises ConfigError, with those that can take it."""
-    able = [name for name, found in methods().items() if entry.card.base in found.card.capabilities]
+    able = [name for name, found in methods().items() if _takes(found, entry.card.base)]
     if name_or_path not in scan().methods and os.sep not in name_or_path:
         raise unknown("base", name_or_path, able, f"{entry.name}.base")
     host = find(name_or_path)
-    if entry.card.base not in host.card.capabilities:
+    if not _takes(host, entry.card.base):
         what = entry.card.base.replace("_", " ")
         raise ConfigError(
-            f"{host.name} has no {what}", where=f"{entry.name}.base", remedy=f"Choose one that has: {', '.join(able)}."
+            f"{host.name} has no {what} of its own", where=f"{entry.name}.base", remedy=f"Choose one that has: {', '.join(able)}."
         )
     return host
+
+
+def _takes(host: MethodEntry, capability: str) -> bool:
+    """Whether something may be plugged into the method: it has the capability, and not from a base itself."""
+    return capability in host.card.capabilities and not host.card.base
 
 
 def base_of(cell: Cell) -> MethodEntry | None:

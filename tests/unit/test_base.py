@@ -57,8 +57,9 @@ def test_a_base_without_the_capability_is_refused(plug: MethodEntry) -> None:
     assert "pigan" in str(caught.value)
     with pytest.raises(ConfigError, match=r"unknown base 'pigun'.*pigan"):
         plug.preset("smoke", base="pigun")
-    with pytest.raises(ConfigError, match="hologan has no radiance field"):
-        plug.preset("smoke", base="hologan")
+    for name in ("hologan", "geod"):
+        with pytest.raises(ConfigError, match=f"{name} has no radiance field of its own"):
+            plug.preset("smoke", base=name)
 
 
 def test_a_key_of_both_is_an_error(plug: MethodEntry) -> None:
