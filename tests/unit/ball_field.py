@@ -10,7 +10,7 @@ from harness.types import Cameras, Guide, Renders
 from tests.unit.disc_data import SIDE
 
 SKY = torch.tensor([0.1, 0.5, 0.9])
-SOFTNESS, DENSITY = 0.03, 32.6
+SOFTNESS, DENSITY = 0.03, 7.0
 
 
 class Ball:

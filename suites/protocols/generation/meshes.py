@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,9 @@ from harness.types import PosePrior, RadianceField
 from suites.protocols.generation.sizes import sweep, tilt
 
 POINTS_AT_ONCE = 1 << 17
+LEVEL = math.log(2) / 0.2
+"""Density per unit of length at which a tenth of the object's diameter is half opaque. Where one step of the grid is,
+five times denser at 48 points, lies only the core of a soft field, far behind the depth that it renders."""
 HALF_LARGEST = float(np.finfo(np.float16).max)
 LOOKS = (7, 3)
 """Azimuths and elevations, even over the prior, from which a point may be seen."""
@@ -50,8 +54,8 @@ class Meshes:
 
     @classmethod
     def of_densities(cls, densities: NDArray) -> Meshes:
-        """Where one step of the grid is half opaque: densities [K,r,r,r] over [-1,1]^3 per unit of length."""
-        return cls(tuple(_or_nothing(isosurface(density.astype(np.float64))) for density in densities))
+        """Surfaces of densities [K,r,r,r] over [-1,1]^3 per unit of length, where they pass ``LEVEL``."""
+        return cls(tuple(_or_nothing(isosurface(density.astype(np.float64), level=LEVEL)) for density in densities))
 
     def __iter__(self) -> Iterator[Mesh]:
         return iter(self.items)

@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.metrics.isosurface import pieces
 from harness.metrics.relief import concave_share, depth_std_ratio, opacity_soft, relief_correlation, relief_ratio
 from suites.protocols.generation import geometry
+from suites.protocols.generation.meshes import LEVEL
 from suites.protocols.generation.sheet import Sheet
 
 RELIEF = ("std_ratio", "relief_ratio", "relief_corr", "concave", "opacity_soft")
@@ -40,7 +41,7 @@ def score_solids(sheet: Sheet, predictions: Mapping[str, NDArray]) -> None:
     if "densities" not in predictions:
         sheet.lack(MESHES, NO_FIELD)
         return
-    found = [pieces(density.astype(np.float64)) for density in predictions["densities"]]
+    found = [pieces(density.astype(np.float64), level=LEVEL) for density in predictions["densities"]]
     floaters = [solid.floaters for solid in found if solid.count]
     sheet.put("floaters", float(np.mean(floaters)) if floaters else np.nan, EMPTY_FIELD)
     sheet.put("empties", 1 - len(floaters) / len(found))
