@@ -45,8 +45,8 @@ class FeatureVolume(nn.Module):
         with torch.no_grad():
             for layer in (module for module in self.modules() if isinstance(module, (nn.Conv3d, nn.Linear))):
                 bound = 1 / math.sqrt(layer.weight[0].numel())
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
+                for value in layer.parameters():
+                    value.uniform_(-bound, bound, generator=generator)
             deviation = STYLE_GAIN * math.sqrt(2 / ((1 + SLOPE**2) * w_dim))
             self.style.weight.normal_(0.0, deviation, generator=generator)
 

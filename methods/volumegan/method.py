@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -77,9 +77,8 @@ class VolumeGAN(RadianceGan):
         super()._at(step)
         self.step = step
         size, alpha = self._growth(step)
-        self.generator.grow(size, alpha)
-        averaged: VolumeGenerator = self.average.module
-        averaged.grow(size, alpha)
+        for model in (self.generator, cast(VolumeGenerator, self.average.module)):
+            model.grow(size, alpha)
         if isinstance(self.discriminator, GrowingDiscriminator):
             self.discriminator.alpha = alpha
 

@@ -25,7 +25,7 @@ def test_a_field_that_is_linear_in_space_is_reproduced_inside_any_box(
     axes = [torch.linspace(float(a), float(b), n) for a, b, n in zip(low, high, (width, height, depth), strict=True)]
     z, y, x = torch.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
     a, b, c, d = slope
-    box: Box = (tuple(low.tolist()), tuple(high.tolist()))  # type: ignore[assignment]
+    box: Box = (tuple(low.tolist()), tuple(high.tolist()))
     points = low + torch.rand(1, 20, 3, generator=generator) * (high - low)
     expected = a * points[..., 0] + b * points[..., 1] + c * points[..., 2] + d
     sampled = sample_volume((a * x + b * y + c * z + d)[None, None], points, box)

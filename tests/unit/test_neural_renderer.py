@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 
 from harness.types import ConfigError
 from methods.blocks.modulated_field import ModulatedField, ModulatedLinear, octave_encoding
 from methods.blocks.modulation import modulated_conv
-from methods.blocks.neural_renderer import Edge, NeuralRenderer, upsampled
+from methods.blocks.neural_renderer import Edge, NeuralRenderer, PointwiseLayer, upsampled
+from methods.blocks.style_synthesis import ToImage
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -53,7 +56,7 @@ def test_every_layer_of_the_field_has_a_code_of_its_own() -> None:
 def test_without_to_rgb_weights_the_image_is_the_first_three_features_enlarged() -> None:
     network = renderer()
     for layer in network.to_images:
-        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(cast(ToImage, layer).weight)
     features, codes = inputs()
     expected = upsampled(upsampled(features[:, :3], "replicate"), "replicate")
     torch.testing.assert_close(network(features, codes), expected)
@@ -116,7 +119,7 @@ def test_noise_is_silent_at_first_and_drawn_from_a_generator_later() -> None:
     quiet = network(features, codes, noise="none")
     assert torch.equal(network(features, codes, noise="random", generator=seeded(3)), quiet)
     for layer in network.layers:
-        torch.nn.init.ones_(layer.strength)
+        torch.nn.init.ones_(cast(PointwiseLayer, layer).strength)
     drawn = [network(features, codes, noise="random", generator=seeded(seed)) for seed in (3, 3, 4)]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from harness.cameras import named_prior, sample_cameras, stack_sweep
 from harness.types import Cameras, ConfigError, Context, DataSpec, Generates, Method, PosePrior, RadianceField
 from methods.blocks.field_rendering import render_field
+from methods.blocks.modulated_field import ModulatedLinear
 from methods.volumegan.discriminator import GrowingDiscriminator
 from methods.volumegan.growing import Growth
 from methods.volumegan.method import VolumeGAN
@@ -24,24 +25,20 @@ FOLDER = Path(__file__).parents[2] / "methods" / "volumegan"
 PRIOR = named_prior("wide60")
 
 
-class Settings(dict[str, Any]):
-    __getattr__ = dict.__getitem__
-
-
-def preset(tier: str, **changes: Any) -> Settings:
-    config = Settings(yaml.safe_load((FOLDER / f"{tier}.yaml").read_text()))
+def preset(tier: str, **changes: Any) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((FOLDER / f"{tier}.yaml").read_text())
     assert set(changes) <= set(config)
     config.update(changes)
     return config
 
 
-def context(config: Settings, total: int = 10, prior: PosePrior = PRIOR) -> Context:
+def context(config: dict[str, Any], total: int = 10, prior: PosePrior = PRIOR) -> Context:
     def cameras(n: int, generator: torch.Generator, prior_: PosePrior | None = None, **kwargs: Any) -> Cameras:
         return sample_cameras(kwargs.get("prior") or prior_ or prior, n, generator)
 
     generator = torch.Generator().manual_seed(1)
     cpu = torch.device("cpu")
-    return Context(cpu, "fp32", 0, total, config.batch_size, generator, contextlib.nullcontext, cameras)
+    return Context(cpu, "fp32", 0, total, config["batch_size"], generator, contextlib.nullcontext, cameras)
 
 
 def spec(size: int = 32, prior: PosePrior | None = PRIOR) -> DataSpec:
@@ -149,10 +146,17 @@ def test_it_is_a_method_that_generates_by_a_radiance_field() -> None:
 def test_both_passes_and_all_views_read_one_evaluation_of_the_volume(monkeypatch: pytest.MonkeyPatch) -> None:
     model = method()
     assert model.options.fine_samples > 0
-    calls = []
-    inner = model.generator.volume.forward  # type: ignore[union-attr]
-    monkeypatch.setattr(model.generator.volume, "forward", lambda w: calls.append(len(w)) or inner(w))
-    seen = []
+    calls: list[int] = []
+    seen: list[torch.Size] = []
+    volume = model.generator.volume
+    assert volume is not None
+    inner = volume.forward
+
+    def counted(w: Tensor) -> Tensor:
+        calls.append(len(w))
+        return inner(w)
+
+    monkeypatch.setattr(volume, "forward", counted)
 
     def guide(scene: Any, step: int) -> Tensor:
         seen.append(scene.again(scene.cameras).rgb.shape)
@@ -193,7 +197,8 @@ def test_style_mixing_replaces_codes_of_the_renderer_only_and_any_of_them() -> N
 def test_without_the_volume_the_field_sees_encoded_points_alone() -> None:
     model = method(volume=False)
     assert model.generator.volume is None
-    assert model.generator.field_network.layers[0].weight.shape[1] == 3 * (1 + 2 * 2)
+    first = cast(ModulatedLinear, model.generator.field_network.layers[0])
+    assert first.weight.shape[1] == 3 * (1 + 2 * 2)
     assert model.generator.scene(torch.zeros(1, 6, 16)).volume is None
     log = model.train_step(batch(), 0)
     assert all(value.isfinite() for value in log.values())
@@ -281,11 +286,12 @@ def test_the_discriminator_sees_images_of_the_size_that_is_reached(monkeypatch: 
     model = method(total=10, grow_hold=0.3, grow_fade=0.2)
     sizes: list[int] = []
     inner = model.discriminator.forward
-    monkeypatch.setattr(
-        model.discriminator,
-        "forward",
-        lambda images, label=None: sizes.append(images.shape[-1]) or inner(images, label),
-    )
+
+    def noted(images: Tensor, label: Tensor | None = None) -> Tensor:
+        sizes.append(images.shape[-1])
+        return inner(images, label)
+
+    monkeypatch.setattr(model.discriminator, "forward", noted)
     model.train_step(batch(), 0)
     assert set(sizes) == {16}
     sizes.clear()
@@ -349,7 +355,7 @@ def test_a_resumed_training_goes_on_bit_for_bit_across_a_change_of_size() -> Non
 
 def test_a_view_does_not_depend_on_the_other_scenes_of_its_batch() -> None:
     model = method(grow_from=0)
-    generator: VolumeGenerator = model.average.module
+    generator = cast(VolumeGenerator, model.average.module)
     codes, cameras = model.codes(latents(model)), stack_sweep(PRIOR, [0.0, 0.4, -0.4])
     how = model.options.rendering(evaluation=True)
     with torch.no_grad():
