@@ -1,4 +1,4 @@
-"""Random row indices from an explicit generator, drawn on the CPU so that the device does not change them."""
+"""Random numbers from an explicit generator; indices are drawn on the CPU so that the device does not change them."""
 
 from __future__ import annotations
 

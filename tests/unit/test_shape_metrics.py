@@ -53,7 +53,7 @@ def test_the_four_chamfer_distances_have_four_values() -> None:
 
 def test_points_far_apart_and_shifted_by_t_are_2t_apart() -> None:
     lattice = 10.0 * np.stack(np.meshgrid(*3 * [np.arange(3)], indexing="ij"), axis=-1).reshape(-1, 3)
-    shifted = lattice + [0.0, 0.3, 0.4]
+    shifted = lattice + np.array([0.0, 0.3, 0.4])
     assert chamfer_distance(shifted, lattice, squared=False, average="sum") == pytest.approx(2 * 0.5)
 
 
