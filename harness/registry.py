@@ -142,7 +142,9 @@ def find_base(entry: MethodEntry, name_or_path: str) -> MethodEntry:
     if not _takes(host, entry.card.base):
         what = entry.card.base.replace("_", " ")
         raise ConfigError(
-            f"{host.name} has no {what} of its own", where=f"{entry.name}.base", remedy=f"Choose one that has: {', '.join(able)}."
+            f"{host.name} has no {what} of its own",
+            where=f"{entry.name}.base",
+            remedy=f"Choose one that has: {', '.join(able)}.",
         )
     return host
 

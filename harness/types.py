@@ -199,8 +199,8 @@ class Context:
     the loop. ``autocast()`` is a context manager: bf16 where ``precision`` resolved to it, otherwise nothing.
     ``sample_cameras(n, generator, prior=None)`` draws from the data's pose prior (or the given one) and returns
     ``Cameras`` on ``device``. ``upstream`` maps the roles of the card's ``needs`` to state dicts of trained methods.
-    ``assets`` is the folder where built networks and published weights are kept. ``base`` is the class of the method that
-    a method plugs into (see ``Card.base``), which reads its own keys of the same configuration.
+    ``assets`` is the folder where built networks and published weights are kept. ``base`` is the class of the method
+    that a method plugs into (see ``Card.base``), which reads its own keys of the same configuration.
     """
 
     device: torch.device

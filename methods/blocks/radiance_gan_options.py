@@ -110,10 +110,25 @@ class RadianceGanOptions:
         )
 
 
-_POSITIVE = ("batch_size", "z_dim", "density_gain", "eval_batch", "d_channel_base", "d_channel_max", "mbstd_group")
+_POSITIVE: tuple[str, ...] = (
+    "batch_size",
+    "z_dim",
+    "density_gain",
+    "eval_batch",
+    "d_channel_base",
+    "d_channel_max",
+    "mbstd_group",
+)
 _POSITIVE += ("d_pose_layers", "d_pose_rate", "r1_every", "r1_share", "tv_every", "path_every", "lr", "slow_lr", "d_lr")
-_NOT_NEGATIVE = ("fine_samples", "eval_fine_samples", "swap_kimg", "r1_gamma", "tv_weight", "path_weight")
-_NOT_NEGATIVE += ("blur_sigma", "blur_kimg", "warmup_steps", "ema_kimg", "ema_ramp")  # type: ignore[assignment]
+_NOT_NEGATIVE: tuple[str, ...] = (
+    "fine_samples",
+    "eval_fine_samples",
+    "swap_kimg",
+    "r1_gamma",
+    "tv_weight",
+    "path_weight",
+)
+_NOT_NEGATIVE += ("blur_sigma", "blur_kimg", "warmup_steps", "ema_kimg", "ema_ramp")
 _SHARES = ("swap_floor", "style_mixing", "r1_share")
 
 
