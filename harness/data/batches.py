@@ -19,8 +19,8 @@ class ResidentBatches:
     Every epoch is one permutation drawn from ``generator`` (on the CPU); a batch may span two epochs, so that every
     image is used equally often. ``images``: uint8 [N,H,W,3]; ``labels``: further fields of numbers [N,...] by name.
     With ``groups`` [N] batch t holds samples of one group only, the (t mod K)-th of the K values that occur, and every
-    group has epochs of its own. With ``weights`` [N] rows are drawn with replacement, in proportion to them. State dicts
-    resume at the exact batch.
+    group has epochs of its own. With ``weights`` [N] rows are drawn with replacement, in proportion to them. State
+    dicts resume at the exact batch.
     """
 
     def __init__(
