@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +41,7 @@ def views(protocol: EvaluationProtocol, dataset: Dataset, kind: type[Any], cell:
             where=f"{cell.method}.conditional",
             remedy="Choose data with categories, such as folder/afhq.",
         )
-    labels += _supervision(kind, cell, dataset.split(split).fields)
+    labels += _supervision(kind, cell, dataset.split(split))
     whole = dataset.split(split).view((*fields, *(name for name in labels if name not in fields)))
     found: dict[str, Mapping[str, np.ndarray]] = {MAIN: {name: whole[name][:rows] for name in whole} if rows else whole}
     for name, (other, shown) in getattr(protocol, "STREAMS", {}).items():
@@ -111,13 +111,13 @@ def batches(
     return JoinedBatches(made)
 
 
-def _supervision(kind: type[Any], cell: Cell, known: Collection[str]) -> tuple[str, ...]:
+def _supervision(kind: type[Any], cell: Cell, split: Any) -> tuple[str, ...]:
     """Fields of ground truth that the method, and the one it is plugged into, learn from with this configuration."""
     host = registry.base_of(cell)
     kinds = [kind] if host is None else [kind, registry.load(str(host.folder))]
     named = (name for one in kinds if hasattr(one, "supervision") for name in one.supervision(cell.config))
     wanted = tuple(dict.fromkeys(named))
-    missing = sorted(set(wanted) - set(known))
+    missing = sorted(set(wanted) - set(split.fields)) if wanted else []
     if missing:
         raise ConfigError(
             f"{cell.data.name} has no {', '.join(missing)} to learn from",

@@ -20,5 +20,5 @@ class Growth:
             start = k * (self.hold + self.fade) - self.fade  # where this size begins to fade in
             if k == len(self.sizes) - 1 or progress < start + self.fade + self.hold:
                 alpha = (progress - start) / self.fade if k and self.fade else 1.0
-                return size, min(1.0, alpha)
+                return size, min(1.0, max(0.0, alpha))  # rounding may step over either end
         raise AssertionError("a last size exists")

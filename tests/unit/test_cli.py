@@ -78,7 +78,7 @@ def test_a_plan_shows_cells_cost_and_state(
     assert cli.main([*words, "suite=3d_aware", "tier=smoke", "seeds=2", *places]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("hologan", "part regimes", "part rooms", "to do"))
-    assert "24 of 24 cells to run" in shown
+    assert "33 of 33 cells to run" in shown
     assert "expected" in shown
     assert str(tmp_path) in shown
     for data, pictures in (("objects/head", 200), ("rooms", 196)):  # two parts share the first

@@ -30,6 +30,7 @@ def test_references_then_variants_times_seeds(plugin: Path) -> None:
     assert [(c.variant, c.seed) for c in cells] == [
         ("floor:noise", 0),
         ("floor:mean_image", 0),
+        ("floor:flat_card", 0),
         ("oracle:held_out", 0),
         ("tiny_vae", 0),
         ("tiny_vae", 1),
@@ -38,7 +39,7 @@ def test_references_then_variants_times_seeds(plugin: Path) -> None:
     ]
     assert len({c.key for c in cells}) == len(cells)
     assert all(c.code for c in cells)
-    assert cells[3].source == str(plugin.resolve())
+    assert cells[4].source == str(plugin.resolve())
 
 
 def test_equal_words_give_equal_keys_and_every_choice_counts(plugin: Path) -> None:
