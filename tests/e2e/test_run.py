@@ -53,11 +53,11 @@ def test_adding_a_method_is_adding_one_folder(
     words = [f"methods=[dcgan,{plugin}]", "tiny_vae.beta=0.1,1.0", "seeds=2", "budget=64"]
     assert run(cache, store, *words) == 0
     shown = capsys.readouterr().out
-    assert any(line.startswith("9 of 9 cells to run, expected ") for line in shown.splitlines())
+    assert any(line.startswith("10 of 10 cells to run, expected ") for line in shown.splitlines())
     assert str(table(store)) in shown
     found = rows(store)
     assert set(found) == {
-        *("floor:noise", "floor:mean_image", "oracle:held_out"),
+        *("floor:noise", "floor:mean_image", "floor:flat_card", "oracle:held_out"),
         *("dcgan", "tiny_vae", "tiny_vae[beta=1.0]"),
     }
     assert {found[name]["n_seeds"] for name in ("dcgan", "tiny_vae", "tiny_vae[beta=1.0]")} == {"2"}
@@ -66,7 +66,7 @@ def test_adding_a_method_is_adding_one_folder(
 
     before = content(store)
     assert run(cache, store, *words) == 0
-    assert "nothing to do: all 9 cells were finished before" in capsys.readouterr().out
+    assert "nothing to do: all 10 cells were finished before" in capsys.readouterr().out
     assert content(store) == before
 
     assert cli.main(["leaderboard", SUITE, f"store={store}", f"out={tmp_path / 'tables'}"]) == 0
