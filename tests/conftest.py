@@ -18,8 +18,11 @@ TESTS = Path(__file__).parent
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of data sets and judges for the whole session; PARALLAX_TEST_CACHE keeps it between sessions."""
-    kept = os.environ.get("PARALLAX_TEST_CACHE")
-    return Path(kept) if kept else tmp_path_factory.mktemp("cache")
+    if kept := os.environ.get("PARALLAX_TEST_CACHE"):
+        return Path(kept)
+    # Parallel workers have a folder each below the session's.
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "cache"
 
 
 @pytest.fixture
