@@ -1,22 +1,21 @@
-"""The store's results as files: metrics.csv (long), leaderboard.csv (wide), leaderboard.md, costs.json, pictures, and
-cells.jsonl, from which the same tables can be made without the store.
+"""The store's results as files: metrics.csv (long), leaderboard.csv (wide), leaderboard.md, costs.csv, costs.json,
+pictures, and cells.jsonl (with the losses in curves.jsonl), from which the same tables can be made without the store.
 
 Same results, same bytes: nothing here depends on time, order or this machine. What differs between equal runs (seconds,
-memory) stands in costs.json alone.
+memory) stands in costs.csv and costs.json alone.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
-from harness.tables import archive, breakdown, curves, label_curves, learning_curves, markdown, pictures
+from harness.tables import archive, breakdown, costs, curves, label_curves, learning_curves, loss_curves, markdown, pictures
 from harness.tables.columns import is_ranked, order
 from harness.tables.intervals import setting_changes, variant_scores
 from harness.tables.learning import learning_of
@@ -33,33 +32,6 @@ LONG = (
     "code_digest",
 )  # fmt: skip
 WIDE = ("data", "budget", "budget_images", "method", "role", "n_seeds", "status", "states", "params")
-
-
-def write(store: Store, suite: str, out: Path, tier: str | None = None, kept: Path | None = None) -> list[Path]:
-    """Write the tables of a suite (of one tier) to ``out``/<tier>/<suite>/ and return the files written.
-
-    Reads the store and, where ``kept`` is given, the archives that earlier tables left below that folder. A suite
-    without any ended cell writes nothing. Raises StoreError where a file cannot be read or written.
-    """
-    by_tier: dict[str, list[StoredResult]] = defaultdict(list)
-    for result in _results(store, suite, tier, kept):
-        by_tier[result.cell.tier].append(result)
-    written: list[Path] = []
-    for name in sorted(by_tier):
-        rows = gather(by_tier[name], suite, is_stale)
-        if rows:
-            written += _write(rows, by_tier[name], out / name / suite)
-    return written
-
-
-def rows_of(store: Store, suite: str, tier: str | None = None, kept: Path | None = None) -> list[Row]:
-    """The rows of a suite as the tables show them, for a console."""
-    return gather(_results(store, suite, tier, kept), suite, is_stale)
-
-
-def _results(store: Store, suite: str, tier: str | None, kept: Path | None) -> list[StoredResult]:
-    known = archive.merged(store.results(), kept, suite) if kept else store.results()
-    return [r for r in known if r.cell.suite == suite and tier in (None, r.cell.tier)]
 
 
 def is_stale(result: StoredResult) -> bool:
@@ -79,7 +51,44 @@ def _code(method: str, protocol: str, family: str, base: str) -> str:
     return registry.code_digest(method, protocol, family, base)
 
 
-def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -> list[Path]:
+def write(
+    store: Store,
+    suite: str,
+    out: Path,
+    tier: str | None = None,
+    kept: Path | None = None,
+    *,
+    price: float | None = None,
+    stale: Callable[[StoredResult], bool] = is_stale,
+) -> list[Path]:
+    """Write the tables of a suite (of one tier) to ``out``/<tier>/<suite>/ and return the files written.
+
+    Reads the store and, where ``kept`` is given, the archives that earlier tables left below that folder. A suite
+    without any ended cell writes nothing. ``price`` per hour of the device adds money to costs.csv. Raises StoreError
+    where a file cannot be read or written.
+    """
+    by_tier: dict[str, list[StoredResult]] = defaultdict(list)
+    for result in _results(store, suite, tier, kept):
+        by_tier[result.cell.tier].append(result)
+    written: list[Path] = []
+    for name in sorted(by_tier):
+        rows = gather(by_tier[name], suite, stale)
+        if rows:
+            written += _write(rows, by_tier[name], out / name / suite, price)
+    return written
+
+
+def rows_of(store: Store, suite: str, tier: str | None = None, kept: Path | None = None) -> list[Row]:
+    """The rows of a suite as the tables show them, for a console."""
+    return gather(_results(store, suite, tier, kept), suite, is_stale)
+
+
+def _results(store: Store, suite: str, tier: str | None, kept: Path | None) -> list[StoredResult]:
+    known = archive.merged(store.results(), kept, suite) if kept else store.results()
+    return [r for r in known if r.cell.suite == suite and tier in (None, r.cell.tier)]
+
+
+def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path, price: float | None) -> list[Path]:
     published = read_published(row.method for row in rows)
     learned = learning_of(results, rows)
     drawings = [*label_curves.draw(learned, rows), *learning_curves.draw(learned, rows)]
@@ -96,9 +105,13 @@ def _write(rows: Sequence[Row], results: Sequence[StoredResult], folder: Path) -
         "leaderboard.csv": wide_form(rows),
         "leaderboard.md": markdown.page(rows, published, extras).encode(),
         **parts,
-        "costs.json": costs(results),
+        "costs.csv": costs.table(rows, price),
+        "costs.json": costs.by_cell(results),
         archive.NAME: archive.lines(results),
     }
+    losses = loss_curves.lines(loss_curves.losses_of(results))
+    if losses:
+        files[loss_curves.NAME] = losses
     for path, content in {**{folder / name: content for name, content in files.items()}, **figures}.items():
         write_bytes(path, content)
     return [*(folder / name for name in files), *figures, *shown]
@@ -153,22 +166,6 @@ def wide_form(rows: Sequence[Row]) -> bytes:
                 line.append("" if place is None else _rank_text(place))
         lines.append(line)
     return csv_bytes(header, lines)
-
-
-def costs(results: Iterable[StoredResult]) -> bytes:
-    """What each finished cell cost and where it ran, by row label and seed."""
-    table = {
-        result.key: {
-            "method": result.cell.variant,
-            "seed": result.cell.seed,
-            "budget": result.cell.budget.name,
-            "images": result.cell.budget.images,
-            "cost": dict(result.cost),
-        }
-        for result in results
-        if result.status == "done"
-    }
-    return (json.dumps(table, indent=1, sort_keys=True) + "\n").encode()
 
 
 def _head(row: Row) -> list[str]:

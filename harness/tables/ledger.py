@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.atomic import write_bytes
 from harness.cards import Suite
-from harness.store import Store
+from harness.store import Store, StoredResult
 from harness.tables import archive, stats
 from harness.tables.claim_files import JUDGED_TIERS, Claim, read_claims
 from harness.tables.claims import Comparison, Verdict, judge
@@ -31,7 +31,13 @@ WORDS = ("SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED")
 
 
 def write(
-    store: Store, suite: Suite, out: Path, tier: str | None = None, kept: Path | None = None
+    store: Store,
+    suite: Suite,
+    out: Path,
+    tier: str | None = None,
+    kept: Path | None = None,
+    *,
+    stale: Callable[[StoredResult], bool] = is_stale,
 ) -> dict[str, list[Verdict]]:
     """Judge the claims of a suite and write claims.csv and claims.md to ``out``/<tier>/<suite>/; verdicts by tier.
 
@@ -43,7 +49,7 @@ def write(
     known = archive.merged(store.results(), kept, suite.name) if kept else store.results()
     results = [result for result in known if result.cell.suite == suite.name]
     tiers: list[str] = [tier] if tier else sorted({result.cell.tier for result in results}) or [suite.tier]
-    judged = {name: judge(_about(claims, name), results, name, is_stale) for name in tiers}
+    judged = {name: judge(about_tier(claims, name), results, name, stale) for name in tiers}
     for name, verdicts in judged.items():
         folder = out / name / suite.name
         write_bytes(folder / "claims.csv", table(verdicts))
@@ -51,17 +57,18 @@ def write(
     return judged
 
 
-def _about(claims: Sequence[Claim], tier: str) -> list[Claim]:
+def about_tier(claims: Sequence[Claim], tier: str) -> list[Claim]:
+    """The claims that the ledger of a tier lists."""
     return [claim for claim in claims if tier in claim.tiers or claim.tiers == JUDGED_TIERS]
 
 
 def console_rows(verdicts: Sequence[Verdict]) -> list[list[str]]:
     """Claim, verdict, effect with interval, p, Holm's p, pairs, the pairs that would decide and why, as plain text."""
     lines = []
-    for name, verdict in _named(verdicts):
+    for name, verdict in named(verdicts):
         _, word, effect, _, p, holm, pairs = (part.replace("\\", "") for part in _summary(verdict))
-        needed = _needed(_weakest(verdict)) if verdict.comparisons else ""
-        lines.append([name, word, effect, p, holm, pairs, needed, verdict.reason])
+        wanted = seeds_needed(weakest(verdict)) if verdict.comparisons else ""
+        lines.append([name, word, effect, p, holm, pairs, wanted, verdict.reason])
     return lines
 
 
@@ -82,11 +89,11 @@ def _lines(verdict: Verdict) -> list[list[str]]:
         controls = " and ".join(map(str, claim.controls))
         blank = [""] * (FIELDS.index("verdict") - FIELDS.index("n_pairs"))
         return [[*head, controls, *test, *blank, verdict.verdict, verdict.reason, "", *tail]]
-    whole = [number(verdict.p), number(verdict.holm), _passes(verdict)]
+    whole = [number(verdict.p), number(verdict.holm), passes_holm(verdict)]
     lines = []
     for c in verdict.comparisons:
         alone = [_finite(c.detectable), str(c.needed or ""), c.verdict]
-        ending = [verdict.verdict, verdict.reason, _gaps(c), *tail]
+        ending = [verdict.verdict, verdict.reason, gaps_of(c), *tail]
         lines.append([*head, c.control, *test, *_figures(c), *whole, *alone, *ending])
     return lines
 
@@ -105,8 +112,8 @@ def page(verdicts: Sequence[Verdict], about: str = "") -> str:
     parts = [f"# Claims of suite {cell(first.claim.suite)}, tier {cell(first.tier)}\n", _preface(verdicts)]
     parts += [f"**About these claims.** {cell(about)}\n"] if about else []
     header = ["claim", "what it says", "verdict", "effect", "matters from", "p", "Holm", "seeds"]
-    parts.append(markdown_table(header, [[cell(n), *_summary(v)] for n, v in _named(verdicts)], left=3))
-    parts += [_section(name, verdict) for name, verdict in _named(verdicts)]
+    parts.append(markdown_table(header, [[cell(n), *_summary(v)] for n, v in named(verdicts)], left=3))
+    parts += [_section(name, verdict) for name, verdict in named(verdicts)]
     return "\n".join(parts)
 
 
@@ -114,8 +121,8 @@ def _preface(verdicts: Sequence[Verdict]) -> str:
     counts = Counter[str](verdict.verdict for verdict in verdicts)
     told = ", ".join(f"{counts[word]} {word}" for word in WORDS if counts[word])
     judged = [verdict for verdict in verdicts if verdict.judged]
-    pairs = min(map(_pairs, judged), default=stats.FEWEST_PAIRS)
-    chance = sum(math.floor(stats.ALPHA * 2 ** _pairs(v)) / 2 ** _pairs(v) for v in judged)
+    pairs = min(map(fewest_pairs, judged), default=stats.FEWEST_PAIRS)
+    chance = sum(math.floor(stats.ALPHA * 2 ** fewest_pairs(v)) / 2 ** fewest_pairs(v) for v in judged)
     enough = math.ceil(math.log2(max(len(judged), 1) / stats.ALPHA))
     lines = [
         f"{told}. A verdict is about this implementation, these data and this budget, not about the paper's own "
@@ -141,15 +148,15 @@ def _summary(verdict: Verdict) -> list[str]:
     return [
         cell(claim.text),
         f"{_word(verdict)} (stale)" if verdict.stale else _word(verdict),
-        _effect(_weakest(verdict), claim),
+        _effect(weakest(verdict), claim),
         f"{claim.smallest_effect:g}",
         _p(verdict.p),
         _p(verdict.holm),
-        str(_pairs(verdict)),
+        str(fewest_pairs(verdict)),
     ]
 
 
-def _weakest(verdict: Verdict) -> Comparison:
+def weakest(verdict: Verdict) -> Comparison:
     """Of the comparisons that decided, the one that says least for the claim."""
     deciding = [c for c in verdict.comparisons if c.verdict == verdict.verdict]
     return max(deciding, key=lambda c: (c.p, -c.effect))
@@ -169,7 +176,7 @@ def _section(name: str, verdict: Verdict) -> str:
     if verdict.comparisons:
         images = f"budget {verdict.budget}, {count(verdict.images)} images"
         facts.append(f"On: {cell(verdict.data)} (recipe {code(verdict.data_digest[:12])}), {images}.")
-    gaps = [(c.control, _gaps(c)) for c in verdict.comparisons if c.unpaired]
+    gaps = [(c.control, gaps_of(c)) for c in verdict.comparisons if c.unpaired]
     facts += [f"Seeds without a pair against {cell(control)}: {cell(text)}." for control, text in gaps]
     if verdict.stale:
         old = "; ".join(f"{cell(row)} seeds {_seeds(seeds)}" for row, seeds in verdict.stale.items())
@@ -188,7 +195,7 @@ def _numbers(verdict: Verdict) -> str:
     lines = []
     for c in verdict.comparisons:
         tested = [_effect(c, claim), _span(c.bootstrap, claim), _p(c.p), _p(c.p_two_sided)]
-        lines.append([cell(c.control), *tested, _digits(c.detectable, claim), _needed(c), c.verdict])
+        lines.append([cell(c.control), *tested, digits(c.detectable, claim), seeds_needed(c), c.verdict])
     return markdown_table(header, lines)
 
 
@@ -200,8 +207,8 @@ def _by_seed(verdict: Verdict) -> str:
 
     def line(name: str, c: Comparison, values: Sequence[float]) -> None:
         known = dict(zip(c.seeds, values, strict=True))
-        shown = [_digits(known[seed], verdict.claim) if seed in known else "" for seed in seeds]
-        line = [name, *shown, *(_digits(x, verdict.claim) for x in stats.mean_and_deviation(values))]
+        shown = [digits(known[seed], verdict.claim) if seed in known else "" for seed in seeds]
+        line = [name, *shown, *(digits(x, verdict.claim) for x in stats.mean_and_deviation(values))]
         if line not in lines:
             lines.append(line)
 
@@ -214,28 +221,30 @@ def _by_seed(verdict: Verdict) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------- words
-def _named(verdicts: Sequence[Verdict]) -> list[tuple[str, Verdict]]:
+def named(verdicts: Sequence[Verdict]) -> list[tuple[str, Verdict]]:
     """Claims by their name, with the data where one was judged on several."""
     times = Counter(verdict.claim.id for verdict in verdicts)
     return [(v.claim.id if times[v.claim.id] == 1 else f"{v.claim.id} on {v.data}", v) for v in verdicts]
 
 
 def _word(verdict: Verdict) -> str:
-    return f"{verdict.verdict}\\*" if _passes(verdict) == "no" else verdict.verdict
+    return f"{verdict.verdict}\\*" if passes_holm(verdict) == "no" else verdict.verdict
 
 
-def _pairs(verdict: Verdict) -> int:
+def fewest_pairs(verdict: Verdict) -> int:
+    """Pairs of the comparison that has fewest."""
     return min(len(c.seeds) for c in verdict.comparisons)
 
 
-def _passes(verdict: Verdict) -> str:
+def passes_holm(verdict: Verdict) -> str:
     """Whether a supported claim is so after Holm's adjustment too."""
     if verdict.verdict != "SUPPORTED":
         return ""
     return "yes" if verdict.holm <= stats.ALPHA else "no"
 
 
-def _needed(c: Comparison) -> str:
+def seeds_needed(c: Comparison) -> str:
+    """How many seeds would decide, in words."""
     if c.verdict in ("SUPPORTED", "REFUTED"):
         return "decided"
     if not math.isfinite(c.deviation):
@@ -244,18 +253,19 @@ def _needed(c: Comparison) -> str:
 
 
 def _effect(c: Comparison, claim: Claim) -> str:
-    return f"{_digits(c.effect, claim)} {_span(c.interval, claim)}".rstrip()
+    return f"{digits(c.effect, claim)} {_span(c.interval, claim)}".rstrip()
 
 
 def _span(span: tuple[float, float], claim: Claim) -> str:
     return (
         ""
         if any(map(math.isnan, span)) or span == (-math.inf, math.inf)
-        else f"\\[{_digits(span[0], claim)}, {_digits(span[1], claim)}\\]"
+        else f"\\[{digits(span[0], claim)}, {digits(span[1], claim)}\\]"
     )
 
 
-def _digits(value: float, claim: Claim) -> str:
+def digits(value: float, claim: Claim) -> str:
+    """A number in the unit of the claim."""
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     return fixed(value, max(style(claim.metric).digits, 3))
@@ -269,7 +279,8 @@ def _finite(value: float) -> str:
     return number(value) if math.isfinite(value) else ""
 
 
-def _gaps(c: Comparison) -> str:
+def gaps_of(c: Comparison) -> str:
+    """Every seed without a pair, and why."""
     return "; ".join(f"seed {seed}: {why}" for seed, why in c.unpaired.items())
 
 

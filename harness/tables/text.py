@@ -8,6 +8,8 @@ import math
 import re
 from collections.abc import Sequence
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
 
 def number(value: float) -> str:
     """Ten significant digits, the same on every platform; empty for NaN."""
@@ -25,6 +27,11 @@ def fixed(value: float, digits: int) -> str:
 def count(value: int) -> str:
     """A whole number with thin groups of three, e.g. ``24 000``."""
     return f"{value:,}".replace(",", " ")
+
+
+def clean(text: str) -> str:
+    """Text without what no page may hold: control characters and halves of surrogate pairs become U+FFFD."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def cell(text: str) -> str:
