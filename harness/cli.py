@@ -133,7 +133,8 @@ def _leaderboard(argv: list[str]) -> int:
         "leaderboard",
         "Write metrics.csv, leaderboard.csv and leaderboard.md of everything finished, and show the table.",
         example=f"  {PROGRAM} leaderboard suite=3d_aware\n  {PROGRAM} leaderboard suite=3d_aware tier=small out=DIR\n"
-        f"  {PROGRAM} leaderboard suite=3d_aware kept=results   with the archived results of that folder beside yours",
+        f"  {PROGRAM} leaderboard suite=3d_aware kept=results   with the archived results of that folder beside yours\n"
+        f"  {PROGRAM} leaderboard suite=3d_aware price_per_hour=2.5   with money per result (on a CPU: per core-hour)",
     )
     arguments = parser.parse_intermixed_args(argv)
     from harness.verbs import leaderboard

@@ -48,8 +48,9 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def leaderboard_text(rows: Sequence[Row], width: int | None = None) -> str:
-    """The rows of one tier as text: means of the ranked metrics, as many columns as fit into ``width`` characters."""
+def leaderboard_text(rows: Sequence[Row], width: int | None = None, price: float | None = None) -> str:
+    """The rows of one tier as text: what a result costs, also as money where there is a ``price`` per hour, and means
+    of the ranked metrics, as many columns as fit into ``width`` characters."""
     from harness.tables.columns import metric_of, style
     from harness.tables.rows import columns_of
 
@@ -58,25 +59,27 @@ def leaderboard_text(rows: Sequence[Row], width: int | None = None) -> str:
     limit = width or shutil.get_terminal_size((160, 24)).columns
     chosen: list[str] = []
     for name in sorted(names, key=lambda n: (metric_of(n) not in FIRST, names.index(n))):
-        trial = _leaderboard(rows, [n for n in names if n in (*chosen, name)])
+        trial = _leaderboard(rows, [n for n in names if n in (*chosen, name)], price)
         if max(len(line) for line in trial.splitlines()) <= limit:
             chosen.append(name)
     ended = [f"{_row_name(row)}: {row.status}" for row in rows if row.status != "done"]
-    return "\n".join([_leaderboard(rows, [n for n in names if n in chosen]), *ended])
+    return "\n".join([_leaderboard(rows, [n for n in names if n in chosen], price), *ended])
 
 
-def _leaderboard(rows: Sequence[Row], names: Sequence[str]) -> str:
+def _leaderboard(rows: Sequence[Row], names: Sequence[str], price: float | None) -> str:
     from harness.tables.columns import metric_of, style
+    from harness.tables.costs import console_columns
     from harness.tables.text import fixed
 
-    header = ["row", "seeds"]
+    costs = console_columns(rows, price)
+    header = ["row", "seeds", *(name for name, _ in costs)]
     for name in names:
         qualifiers = name.removeprefix(metric_of(name)).strip("[]")
         header.append("\n".join([metric_of(name), *(qualifiers.split("|") if qualifiers else [])]))
     table = [
-        [_row_name(row), str(len(row.done))]
+        [_row_name(row), str(len(row.done)), *(cells[number] for _, cells in costs)]
         + [fixed(row.values[name].mean, style(name).digits) if name in row.values else "" for name in names]
-        for row in rows
+        for number, row in enumerate(rows)
     ]
     return columns(header, table)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ def leaderboard(words: Sequence[str]) -> int:
     from harness.store import Store
     from harness.tables import leaderboard as tables
 
-    given = _plain(words, ("suite", "tier", "store", "out", "kept"), "leaderboard")
+    given = _plain(words, ("suite", "tier", "store", "out", "kept", "price_per_hour"), "leaderboard")
+    price = _price(given["price_per_hour"]) if "price_per_hour" in given else None
     suite = registry.suite(_needed(given, "suite", registry.suites(), "leaderboard")).name
     tier = given.get("tier")
     if tier is not None and tier not in TIERS:
@@ -29,7 +31,7 @@ def leaderboard(words: Sequence[str]) -> int:
     store = Store(_place(given, "store", default_store()))
     out = _place(given, "out", store.root / "tables")
     kept = _place(given, "kept", out) if "kept" in given else None
-    written = tables.write(store, suite, out, tier, kept)
+    written = tables.write(store, suite, out, tier, kept, price=price)
     if not written:
         raise ConfigError(
             f"no finished cell of suite {suite}{f' at tier {tier}' if tier else ''}",
@@ -39,7 +41,7 @@ def leaderboard(words: Sequence[str]) -> int:
     rows = tables.rows_of(store, suite, tier, kept)
     for table in dict.fromkeys(row.table for row in rows):
         members = [row for row in rows if row.table == table]
-        print(f"{suite}, tier {members[0].tier}, {members[0].data}\n\n{leaderboard_text(members)}\n")
+        print(f"{suite}, tier {members[0].tier}, {members[0].data}\n\n{leaderboard_text(members, price=price)}\n")
     print("\n".join(str(path) for path in written if path.suffix in (".csv", ".md")))
     return 0
 
@@ -279,6 +281,18 @@ def _needed(given: Mapping[str, str], key: str, known: Mapping[str, Any] | Seque
     if key not in given:
         raise ConfigError(f"{key}=... is missing", where=where, nearest=[f"{key}={name}" for name in known])
     return given[key]
+
+
+def _price(text: str) -> float:
+    """Money per hour of the device."""
+    try:
+        price = float(text)
+    except ValueError:
+        price = math.nan
+    if not (math.isfinite(price) and price > 0):
+        remedy = "Give a number above 0, without a currency: price_per_hour=2.5"
+        raise ConfigError(f"price_per_hour={text} is not a price", where="command line", remedy=remedy)
+    return price
 
 
 def _place(given: Mapping[str, str], key: str, default: Path) -> Path:

@@ -11,8 +11,9 @@ from harness.console import Console, columns, duration, leaderboard_text
 from harness.running import plan as planning
 from harness.running.cell import finished
 from harness.running.plan import Plan
-from harness.store import STAGES, Store, StoredResult
+from harness.store import Store, StoredResult
 from harness.tables import leaderboard
+from harness.tables.costs import CPU, by_stage
 from harness.tables.rows import Row, gather
 from harness.types import Cell, Executor, Outcome
 
@@ -191,10 +192,9 @@ def _ending(
 def _costs(results: Iterable[StoredResult], device: str) -> Iterator[tuple[str, str, float, int]]:
     """(method, tier, seconds, images) of finished cells on the kind of device asked for; CPU time on a CPU."""
     for result in results:
-        on_cpu = result.facts.get("device") == "cpu"
+        on_cpu = result.facts.get("device") == CPU
         if result.status == "done" and (device == "auto" or on_cpu == (device == "cpu")):
-            unit = "cpu_seconds" if on_cpu else "seconds"
-            seconds = sum(float(result.cost.get(f"{stage}_{unit}", 0.0)) for stage in STAGES)
+            seconds = sum(by_stage(result).values())
             images = result.cell.budget.images if result.cell.role == "method" else 0
             yield result.cell.method, result.cell.tier, seconds, images
 

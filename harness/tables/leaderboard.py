@@ -15,7 +15,17 @@ from pathlib import Path
 from harness import registry
 from harness.atomic import write_bytes
 from harness.store import Store, StoredResult
-from harness.tables import archive, breakdown, costs, curves, label_curves, learning_curves, loss_curves, markdown, pictures
+from harness.tables import (
+    archive,
+    breakdown,
+    costs,
+    curves,
+    label_curves,
+    learning_curves,
+    loss_curves,
+    markdown,
+    pictures,
+)
 from harness.tables.columns import is_ranked, order
 from harness.tables.intervals import setting_changes, variant_scores
 from harness.tables.learning import learning_of

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from harness.tables import learning
 from harness.tables.columns import part_of
+from harness.tables.costs import LEGEND
 from harness.tables.figures import Drawing
 from harness.tables.learning import Learning
 from harness.tables.metric_tables import group_tables, is_defined, name
@@ -83,7 +84,7 @@ def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
 
 
 def _trained(rows: Sequence[Row]) -> str:
-    """What every trained row consumed and is; seconds stand in costs.json, because they differ between equal runs."""
+    """What every trained row consumed and is; seconds stand in costs.csv, because they differ between equal runs."""
     header = ["", "images", "seeds", "steps", "batch", "parameters", "precision"]
 
     def fact(row: Row, name: str) -> str:
@@ -97,7 +98,8 @@ def _trained(rows: Sequence[Row]) -> str:
     ]
     if not lines:
         return ""
-    return f"### Training\n\n{markdown_table(header, lines)}\nParameters of all networks; seconds are in costs.json.\n"
+    told = f"Parameters of all networks. [costs.csv](costs.csv) has {LEGEND}. costs.json has it by cell."
+    return f"### Training\n\n{markdown_table(header, lines)}\n{told}\n"
 
 
 def _tables(rows: Sequence[Row], learned: Sequence[Learning]) -> list[str]:

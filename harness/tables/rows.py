@@ -13,6 +13,7 @@ from harness import registry
 from harness.store import StoredResult
 from harness.tables.column_style import Better
 from harness.tables.columns import order, part_of, style
+from harness.tables.costs import Cost, costs_of
 from harness.tables.labels import tell_apart
 from harness.tables.stats import bootstrap_interval, mean_and_deviation
 from harness.types import Cell
@@ -63,7 +64,7 @@ class Row:
     ``group`` is what its seeds have in common. ``done``, ``failed``, ``skipped``, ``corrupt`` and ``stale`` list seeds;
     ``reasons`` maps a seed that is not done to why; ``notes`` maps a note's name to its text per seed, ``facts`` a
     fact's name to its distinct values as text, ``overrides`` a changed setting of the method to its value,
-    ``options`` an option of the data to its value.
+    ``options`` an option of the data to its value. ``costs`` says what a finished seed cost, by device.
     """
 
     group: tuple[Any, ...]
@@ -90,6 +91,7 @@ class Row:
     codes: tuple[str, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, str] = field(default_factory=dict)
+    costs: tuple[Cost, ...] = ()
 
     @property
     def trained(self) -> bool:
@@ -215,6 +217,7 @@ def _row(results: Sequence[StoredResult], stale: Callable[[StoredResult], bool])
         codes=tuple(sorted({r.code for r in done if r.code})),
         overrides={name: str(value) for name, value in sorted(cell.overrides.items())},
         options={name: str(value) for name, value in sorted(cell.data.options.items())},
+        costs=costs_of(done),
     )
 
 

@@ -58,13 +58,14 @@ def test_order_of_results_does_not_change_a_byte(tmp_path: Path) -> None:
     for number in range(3):
         random.Random(number).shuffle(results)
         assert written(results, tmp_path / str(number)) == expected
-    assert set(expected) == {"metrics.csv", "leaderboard.csv", "leaderboard.md", "costs.json", "cells.jsonl"}
+    names = {"metrics.csv", "leaderboard.csv", "leaderboard.md", "costs.csv", "costs.json", "cells.jsonl"}
+    assert set(expected) == names
 
 
 def test_only_costs_know_about_time(tmp_path: Path) -> None:
-    slow = [replace(r, cost={"fit": {"seconds": 99.0}}, env={"host": "elsewhere"}) for r in many()]
+    slow = [replace(r, cost={"fit_cpu_seconds": 99.0}, env={"host": "elsewhere"}) for r in many()]
     first, second = written(many(), tmp_path / "a"), written(slow, tmp_path / "b")
-    for name in ("costs.json", "cells.jsonl"):
+    for name in ("costs.csv", "costs.json", "cells.jsonl"):
         assert first.pop(name) != second.pop(name)
     assert first == second
 
