@@ -5,14 +5,17 @@ Seconds differ between equal runs, so these columns stand in files of their own 
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.store import STAGES, StoredResult
+from harness.store import STAGES, StageName, StoredResult
 from harness.tables.text import csv_bytes, fixed, number
 
 if TYPE_CHECKING:
@@ -51,7 +54,7 @@ class Cost:
     mean: float
     least: float
     most: float
-    stages: Mapping[str, float]
+    stages: Mapping[StageName, float]
 
     @property
     def unit(self) -> str:
@@ -62,7 +65,7 @@ class Cost:
         return self.mean * price / 3600
 
 
-def by_stage(result: Recorded) -> dict[str, float]:
+def by_stage(result: Recorded) -> dict[StageName, float]:
     """Device-seconds of every recorded stage: CPU time on a CPU, wall time on any other device."""
     unit = "cpu_seconds" if result.facts.get("device") == CPU else "seconds"
     known = {stage: result.cost.get(f"{stage}_{unit}") for stage in STAGES}
@@ -71,7 +74,7 @@ def by_stage(result: Recorded) -> dict[str, float]:
 
 def costs_of(done: Sequence[Recorded]) -> tuple[Cost, ...]:
     """The costs of the finished seeds of one row, by device; results that recorded nothing are left out."""
-    found: dict[str, list[dict[str, float]]] = defaultdict(list)
+    found: dict[str, list[dict[StageName, float]]] = defaultdict(list)
     for result in done:
         if stages := by_stage(result):
             found[str(result.facts.get("device", ""))].append(stages)
@@ -93,6 +96,15 @@ def table(rows: Sequence[Row], price: float | None = None) -> bytes:
             line = [*head, cost.device, cost.unit, str(cost.seeds), *map(number, figures)]
             lines.append(line if price is None else [*line, number(price), number(cost.money(price))])
     return csv_bytes(HEADER if price is None else (*HEADER, *PRICED), lines)
+
+
+def price_in(path: Path) -> float | None:
+    """The price per hour with which a costs.csv was written; None where there is none, or no such file."""
+    try:
+        line = next(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), {})
+        return float(line[PRICED[0]])
+    except (OSError, KeyError, ValueError, TypeError):
+        return None
 
 
 def console_columns(rows: Sequence[Row], price: float | None = None) -> list[tuple[str, list[str]]]:
