@@ -155,6 +155,32 @@ def _claims(argv: list[str]) -> int:
     return claims(arguments.words)
 
 
+_VERIFY_EXAMPLES = f"""  {PROGRAM} verify results
+  {PROGRAM} verify results suite=segmentation methods=[fst] limit=1   one cell of one method
+  {PROGRAM} verify results limit=0                    tables only, which needs neither store nor torch
+
+Cells without predictions in the store are listed and not counted as errors. Exit code 3: something differs.
+
+keys:
+  suite=NAME tier=TIER      which tables; all below the folder unless named
+  methods=[a,b] limit=N     which cells are scored again: at most N of each method, in the order of their keys
+  store=DIR cache=DIR       results with predictions, data sets and judges"""
+
+
+def _verify(argv: list[str]) -> int:
+    parser = _parser(
+        "verify",
+        "Make committed tables anew from their archives and score kept predictions anew, and compare with what stands "
+        "in the tables, bit for bit. The store is only read.",
+        words="FOLDER|key=value",
+        example=_VERIFY_EXAMPLES,
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import verify
+
+    return verify(arguments.words)
+
+
 def _list(argv: list[str]) -> int:
     parser = _parser("list", "List methods, suites and protocols.", words="methods|suites|protocols")
     arguments = parser.parse_intermixed_args(argv)
@@ -246,6 +272,7 @@ _VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "plan": ("the cells of a run and their cost, without running", _plan),
     "leaderboard": ("write and show the tables of everything finished", _leaderboard),
     "claims": ("judge the papers' claims from everything finished", _claims),
+    "verify": ("compare committed tables with archives and kept predictions", _verify),
     "list": ("methods, suites and protocols", _list),
     "data": ("build, verify, preview, export or calibrate the samples of a suite", _data),
     "check": ("conformance tests for a method folder of your own", _check),

@@ -68,6 +68,36 @@ def claims(words: Sequence[str]) -> int:
     return 0
 
 
+def verify(words: Sequence[str]) -> int:
+    """Make committed tables anew from their archives, score kept predictions anew, and say what differs."""
+    from harness import verifying
+    from harness.config import default_store
+    from harness.running.settings import RunSettings, default_cache
+    from harness.store import Store
+
+    places = [word for word in words if "=" not in word]
+    known = ("suite", "tier", "store", "cache", "methods", "limit")
+    given = _plain([word for word in words if "=" in word], known, "verify")
+    if len(places) > 1:
+        raise ConfigError("give one folder of tables", where="verify", remedy="python -m harness verify results")
+    limit = given.get("limit", "")
+    if limit and not limit.isdecimal():
+        raise ConfigError(f"limit={limit} is not a count of cells", where="command line", remedy="0: tables only.")
+    store = _place(given, "store", default_store())
+    if "store" in given and not store.is_dir():
+        raise ConfigError("no such folder", where=str(store), remedy="Leave store= out if no results are kept here.")
+    wanted = verifying.Wanted(
+        results=Path(places[0]).expanduser() if places else default_store().parent,
+        store=Store(store),
+        settings=RunSettings(device="cpu", cache=_place(given, "cache", default_cache())),
+        suite=given.get("suite", ""),
+        tier=given.get("tier", ""),
+        methods=tuple(name.strip() for name in given.get("methods", "").strip("[]").split(",") if name.strip()),
+        limit=int(limit) if limit else None,
+    )
+    return verifying.run(wanted)
+
+
 def listing(words: Sequence[str]) -> int:
     """Print methods, suites and protocols, or those kinds that were named."""
     kinds: dict[str, Callable[[], str]] = {"methods": _methods, "suites": _suites, "protocols": _protocols}

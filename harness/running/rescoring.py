@@ -1,0 +1,31 @@
+"""Stored cells scored once more from their kept predictions; nothing in the store changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from harness.running import devices
+from harness.running.settings import RunSettings
+from harness.running.sources import Registered, Sources
+from harness.store import Store, load_array
+from harness.types import Cell, Scores, StoreError
+
+
+def rescore(cell: Cell, store: Store, settings: RunSettings, *, sources: Sources | None = None) -> Scores:
+    """What the protocol of today says of the cell's stored predictions, on the CPU as in every run.
+
+    Data sets and judges missing from ``settings.cache`` are built there. Raises StoreError where there are no
+    predictions or they cannot be read, MissingAsset where published weights are absent.
+    """
+    known = sources or Registered()
+    seal = store.seal(cell.key, "predict")
+    if seal is None:
+        raise StoreError("no predictions are kept", where=str(store.folder(cell.key)))
+    folder = store.folder(cell.key)
+    predictions = {Path(name).stem: load_array(folder / name) for name in seal.files}
+    dataset = known.dataset(cell.data, settings.cache, settings.data_workers, lambda split, done, total: None)
+    with devices.configured(torch.device("cpu"), settings):
+        scores: Scores = known.protocol(cell.protocol).score(predictions, dataset, cell.settings, settings.judges, cell)
+    return scores
