@@ -24,7 +24,7 @@ HEADER = (
     "suite", "tier", "tables", "tables\ndiffering", "cells", "re-scored", "agreeing", "cells\ndiffering",
     "not\nre-scored", "stale\ncode",
 )  # fmt: skip
-LIMITED = "beyond limit={limit} per method"
+LIMITED = "beyond limit="
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _checks(kept: Sequence[StoredResult], wanted: Wanted) -> Iterator[Check]:
         if wanted.methods and result.cell.method not in wanted.methods:
             continue
         if wanted.limit is not None and scored[result.cell.method] >= wanted.limit:
-            yield Check(result, NOT_SCORED, LIMITED.format(limit=wanted.limit))
+            yield Check(result, NOT_SCORED, f"{LIMITED}{wanted.limit} per method")
             continue
         check = check_cell(result, wanted.store, wanted.settings)
         scored[result.cell.method] += check.state != NOT_SCORED
@@ -166,7 +166,7 @@ def text(reports: Sequence[Report]) -> str:
 
 
 def _not_scored(checks: Sequence[Check]) -> list[str]:
-    """A line per reason, with the cells by row."""
+    """A line per reason, with the cells by row unless the user left them out."""
     by_reason: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for check in checks:
         if check.state == NOT_SCORED:
@@ -174,5 +174,6 @@ def _not_scored(checks: Sequence[Check]) -> list[str]:
     lines = []
     for reason, rows in sorted(by_reason.items()):
         named = ", ".join(f"{row} {' '.join(map(str, sorted(seeds)))}" for row, seeds in sorted(rows.items()))
-        lines.append(f"{reason}: {sum(map(len, rows.values()))} cells (row and seeds: {named})")
+        count = f"{reason}: {sum(map(len, rows.values()))} cells"
+        lines.append(count if reason.startswith(LIMITED) else f"{count} (row and seeds: {named})")
     return lines

@@ -111,9 +111,7 @@ def _absent(key: str, store: Store) -> str:
         return "another process is working on it"
     if status != "done":
         return f"{status} in the store"
-    if any((folder / "predictions").glob("*.npy")):
-        return ""
-    return NO_PREDICTIONS
+    return "" if (folder / "predictions").is_dir() else NO_PREDICTIONS
 
 
 def _hints(result: StoredResult, store: Store, notes: Mapping[str, str]) -> list[str]:
