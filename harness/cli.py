@@ -181,6 +181,23 @@ def _verify(argv: list[str]) -> int:
     return verify(arguments.words)
 
 
+def _report(argv: list[str]) -> int:
+    parser = _parser(
+        "report",
+        "Write one self-contained HTML page of everything in the store: tables, verdicts, plots, pictures, failures.",
+        example=f"  {PROGRAM} report                          every suite that has cells, to STORE/report.html\n"
+        f"  {PROGRAM} report suite=3d_aware out=page.html\n"
+        f"  {PROGRAM} report kept=results out=page.html   with the archived results of that folder beside yours\n\n"
+        "keys:\n"
+        "  suite=NAME  one suite      tier=TIER  smoke micro small paper     store=DIR  the cells\n"
+        "  kept=DIR    tables that earlier commands left                     out=FILE   the page to write",
+    )
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.verbs import report
+
+    return report(arguments.words)
+
+
 def _list(argv: list[str]) -> int:
     parser = _parser("list", "List methods, suites and protocols.", words="methods|suites|protocols")
     arguments = parser.parse_intermixed_args(argv)
@@ -267,12 +284,44 @@ def _replay(argv: list[str]) -> int:
     return replay(arguments.words)
 
 
+_PROFILE_EXAMPLES = """  {p} profile tier=smoke device=cpu
+  {p} profile methods=[stylegan2,hologan] tier=small precision=bf16 batch=64 trace=traces
+  {p} profile suite=anomaly compile=true out=results
+  {p} profile methods=[stylegan2] stylegan2.modulation=scaled,grouped
+
+keys:
+  suite=throughput    every method, or those of one suite       setting=NAME    of a suite that has several
+  methods=[a,b,path]  only these                                tier=micro      smoke micro small paper
+  METHOD.KEY=VALUE    change a preset, as in run                batch=N         instead of the preset's
+  device=auto         auto cpu cuda cuda:1                      precision=auto  auto fp32 tf32 bf16
+  compile=false       torch.compile the modules of the step     threads=N       CPU: instead of one and all
+  resolution=PIXELS   made-up pictures of that side             data=NAME root=DIR  as in run
+  seconds=S           wall time of each measurement             largest=true    search the largest batch (CUDA)
+  deterministic=true  kernels as in run                         trace=DIR       Chrome traces of training steps
+  store=DIR cache=DIR out=DIR                                   results, data sets, tables"""
+
+
+def _profile(argv: list[str]) -> int:
+    parser = _parser(
+        "profile",
+        "Measure training step and inference of every method: rates, phases, memory, work, energy.",
+        example=_PROFILE_EXAMPLES.format(p=PROGRAM),
+    )
+    parser.add_argument("--tables-only", action="store_true", help="write the tables of earlier measurements and stop")
+    arguments = parser.parse_intermixed_args(argv)
+    from harness.running.profiling import session
+
+    return session.run(arguments.words, tables_only=arguments.tables_only)
+
+
 _VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("train and score a suite, then write its leaderboard", _run),
     "plan": ("the cells of a run and their cost, without running", _plan),
     "leaderboard": ("write and show the tables of everything finished", _leaderboard),
     "claims": ("judge the papers' claims from everything finished", _claims),
     "verify": ("compare committed tables with archives and kept predictions", _verify),
+    "report": ("one HTML page of everything in the store", _report),
+    "profile": ("speed, memory and cost of every method", _profile),
     "list": ("methods, suites and protocols", _list),
     "data": ("build, verify, preview, export or calibrate the samples of a suite", _data),
     "check": ("conformance tests for a method folder of your own", _check),

@@ -98,6 +98,24 @@ def verify(words: Sequence[str]) -> int:
     return verifying.run(wanted)
 
 
+def report(words: Sequence[str]) -> int:
+    """Write one page about a suite, or about every suite that has cells, from everything in the store."""
+    from harness.config import default_store
+    from harness.store import Store
+    from harness.tables import report as page
+
+    given = _plain(words, ("suite", "tier", "store", "out", "kept"), "report")
+    tier = given.get("tier")
+    if tier is not None and tier not in TIERS:
+        raise unknown("value for tier:", tier, TIERS, "command line")
+    store = Store(_place(given, "store", default_store()))
+    out = _place(given, "out", store.root / page.NAME)
+    kept = _place(given, "kept", store.root) if "kept" in given else None
+    made = page.write(store, out, given.get("suite"), tier, kept)
+    print(f"{columns(page.CONSOLE, page.console_rows(made))}\n\n{out} ({out.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
 def listing(words: Sequence[str]) -> int:
     """Print methods, suites and protocols, or those kinds that were named."""
     kinds: dict[str, Callable[[], str]] = {"methods": _methods, "suites": _suites, "protocols": _protocols}

@@ -22,9 +22,19 @@ SHOWN = 64
 
 
 def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> list[Path]:
-    """Write the pictures of every row but the floors to ``folder``/pictures and return them, sorted.
+    """Write the pictures of every row but the floors to ``folder``/pictures and return them, sorted."""
+    made = collect(results, rows)
+    paths = []
+    for stem in sorted(made):
+        paths.append(folder / "pictures" / f"{stem}.png")
+        write_bytes(paths[-1], made[stem])
+    return paths
 
-    ``<row>-<budget>-s<seed>-<picture>.png`` for the first finished seed; ``<row>-<budget>-seeds-<picture>.png`` has a
+
+def collect(results: Iterable[StoredResult], rows: Sequence[Row]) -> dict[str, bytes]:
+    """The pictures of every row but the floors as PNG, by file name without its ending.
+
+    ``<row>-<budget>-s<seed>-<picture>`` for the first finished seed; ``<row>-<budget>-seeds-<picture>`` has a
     line per finished seed, in order. Where a row of that name stands in a table before, the data and the number of
     images follow the budget. Pictures that differ between rows in one line only stand together on ``sheets``.
     A picture that cannot be read is left out: the tables do not depend on it.
@@ -33,7 +43,7 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
     for result in sorted(results, key=lambda r: (r.cell.seed, r.key)):
         if result.status == "done" and result.cell.role != "floor":
             by_row.setdefault(group_of(result.cell), []).append(result)
-    titles = _titles(rows)
+    titles = picture_titles(rows)
     made: dict[str, bytes] = {}
     for group, members in by_row.items():
         if group not in titles:
@@ -49,15 +59,10 @@ def copy(results: Iterable[StoredResult], rows: Sequence[Row], folder: Path) -> 
             strip = _strip([member.pictures[name] for member in distinct.values() if name in member.pictures], side)
             if strip is not None:
                 made[file_name(*row, "seeds", name)] = strip
-    made |= sheets(rows, {group: members[0] for group, members in by_row.items()})
-    paths = []
-    for stem in sorted(made):
-        paths.append(folder / "pictures" / f"{stem}.png")
-        write_bytes(paths[-1], made[stem])
-    return paths
+    return made | sheets(rows, {group: members[0] for group, members in by_row.items()})
 
 
-def _titles(rows: Sequence[Row]) -> dict[tuple[object, ...], tuple[str, ...]]:
+def picture_titles(rows: Sequence[Row]) -> dict[tuple[object, ...], tuple[str, ...]]:
     """What the pictures of every row are called, by group; no two rows share a name."""
     tables = list(dict.fromkeys(row.table for row in rows))
     titles: dict[tuple[object, ...], tuple[str, ...]] = {}
