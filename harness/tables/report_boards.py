@@ -214,10 +214,10 @@ def rank_text(rank: Rank | None) -> str:
 
 
 def _ordered(rows: Sequence[Row], column: str) -> list[Row]:
-    def place(row: Row) -> tuple[bool, float, str]:
+    def place(row: Row) -> tuple[bool, bool, float, str]:
         value = row.values.get(column)
         mean = value.mean if value is not None and is_defined(value) else math.inf
-        return mean == math.inf, -mean if style(column).better == "higher" else mean, row.label
+        return row.role == "oracle", mean == math.inf, -mean if style(column).better == "higher" else mean, row.label
 
     return sorted(rows, key=place)
 

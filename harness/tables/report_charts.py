@@ -103,7 +103,8 @@ def _standing(one: Sequence[Row], table: Sequence[Row], column: str, places: Map
     known = style(column)
     marks = {role: reference(table, role, column) for role in ("floor", "oracle")}
     scored = [row for row in one if is_defined(row.values.get(column))]
-    scored.sort(key=lambda row: row.values[column].mean, reverse=known.better == "higher")
+    sign = -1 if known.better == "higher" else 1
+    scored.sort(key=lambda row: (row.role == "oracle", sign * row.values[column].mean))
     ends = [end for row in scored for v in [row.values[column]] for end in (v.mean, v.low, v.high)]
     ends += list(marks.values())
     listed = []

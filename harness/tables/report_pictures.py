@@ -21,10 +21,10 @@ from harness.tables.rows import Row
 from harness.tables.sections import contest
 from harness.tables.text import count, file_name
 
-BYTES = 5_500_000
+BYTES = 5_200_000
 """All pictures of a page together, before base64 makes them a third larger: a page stays below 10 MB."""
 QUALITY = 80
-FLAT = 4096
+FLAT = 8192
 """Pictures of so many colours are figures or label maps."""
 LONGEST = 1600
 """Larger pictures are made smaller to this side."""
@@ -76,10 +76,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures of one comparison or row; ``left`` are captions of those that found no room or cannot be read."""
+    """Pictures of one comparison (``wide``) or row; ``left`` names those that found no room or cannot be read."""
 
     title: str
     main: bool
+    wide: bool
     shown: tuple[Shown, ...]
     left: tuple[str, ...]
 
@@ -102,7 +103,8 @@ def candidates(
     for stem, content in sorted(contents.items()):
         name = stem.partition("-")[0]
         if name in sheets.SHEETS:
-            made.append(Candidate(_words(stem), sheets.caption(stem), True, (0, len(made)), content))
+            about = _words(stem.removeprefix(f"{name}-"))
+            made.append(Candidate(_words(name), f"{about}: {sheets.caption(stem)}", True, (0, len(made)), content))
         elif name in FIGURES:
             made.append(Candidate(FIGURES_TITLE, f"{_words(stem)}: {FIGURES[name]}", False, (1, len(made)), content))
         elif (one := _of_row(stem, titles)) is not None:
@@ -133,8 +135,8 @@ def galleries(found: Iterable[Sequence[Candidate]], limit: int = BYTES) -> list[
 def encode(png: bytes) -> tuple[bytes, int, int, bool] | None:
     """A picture as WebP with its width, height and whether it is enlarged pixel art; None for what is no picture.
 
-    Pictures of few colours, such as figures, become lossless where that is smaller. Enlarged pixel art keeps its size: the halved resolution of
-    colours in WebP then falls on whole pixels.
+    Pictures of few colours, such as figures, become lossless where that is smaller. Enlarged pixel art keeps its size:
+    the halved resolution of colours in WebP then falls on whole pixels.
     """
     try:
         with Image.open(io.BytesIO(png)) as opened:
@@ -171,7 +173,8 @@ def _grouped(every: Sequence[Candidate], kept: Mapping[int, Shown]) -> list[Gall
         members = sorted((one.order, number) for number, one in enumerate(every) if one.title == title)
         shown = tuple(kept[number] for _, number in members if number in kept)
         left = tuple(every[number].caption for _, number in members if number not in kept)
-        made.append(Gallery(title, any(one.main for one in every if one.title == title), shown, left))
+        main = any(one.main for one in every if one.title == title)
+        made.append(Gallery(title, main, len(members[0][0]) < 3, shown, left))
     return made
 
 

@@ -118,14 +118,30 @@ def scatter(points: Sequence[Point], xlabel: str, ylabel: str, marks: Mapping[st
         if math.isfinite(point.low) and math.isfinite(point.high):
             x = across(point.cost)
             parts.append(svg.line(x, up(point.low), x, up(point.high), f"interval {series(point.series)}"))
-    for point in shown:
-        x, y = across(point.cost), up(point.score)
+    places = [(across(point.cost), up(point.score)) for point in shown]
+    for point, (x, y) in zip(shown, places, strict=True):
         told = f"{point.name}: {point.score:.4g} at {point.cost:.4g}"
-        parts.append(svg.dot(x, y, 9, f"point {series(point.series)}", told))
-        parts.append(svg.text(x, y + 3.8, str(point.number), "middle", "number"))
+        parts.append(svg.dot(x, y, 5, f"point {series(point.series)}", told))
+    for point, (x, y) in zip(shown, _labels(places), strict=True):
+        parts.append(svg.text(x, y + 4, str(point.number), "middle", f"number {series(point.series)}"))
     parts += [svg.text((across.start + across.end) / 2, 304, xlabel, "middle", "label")]
     parts += [svg.text(8, 14, ylabel, "start", "label")]
     return svg.picture(420, 310, f"{ylabel} against {xlabel}", parts, "scatter")
+
+
+def _labels(places: svg.Points) -> list[tuple[float, float]]:
+    """Where the number of every point stands: of eight places around it the one farthest from dots and numbers."""
+    around = [(round(13 * math.cos(turn), 3), round(13 * math.sin(turn), 3)) for turn in np.arange(8) * math.pi / 4]
+    taken = list(places)
+    found = []
+    for x, y in places:
+        free = [(x + dx, y + dy) for dx, dy in around]
+        best = max(
+            free, key=lambda spot: min((math.dist(spot, other) for other in taken if other != (x, y)), default=0)
+        )
+        taken.append(best)
+        found.append(best)
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------- curves
