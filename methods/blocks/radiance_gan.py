@@ -8,7 +8,7 @@ left to subclasses.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -31,8 +31,10 @@ from methods.blocks.pose_range import cameras_in_range, prior_in_range, training
 from methods.blocks.pose_swapping import swap_probability, swapped
 from methods.blocks.radiance_gan_options import parse_radiance_gan
 from methods.blocks.resizing import resized
+from methods.blocks.schedule import rate_factor
 from methods.blocks.style_discriminator import StyleDiscriminator
 from methods.blocks.style_mixing import crossover, mix_styles
+from methods.blocks.views import Views, together
 from methods.blocks.volume_rendering import EMPTY
 
 if TYPE_CHECKING:
@@ -41,16 +43,6 @@ if TYPE_CHECKING:
 MEAN_SAMPLES = 10_000  # latents behind the mean code
 MEAN_SEED = 22_11_207945
 POSE_SEED = 926
-
-
-@dataclass(frozen=True)
-class Views:
-    """Images as a discriminator is shown them: ``rgb`` [N,3,R,R], ``raw`` [N,3,r,r] where it is shown both, and the
-    pose ``label`` [N,25] where it is told."""
-
-    rgb: Tensor
-    raw: Tensor | None
-    label: Tensor | None
 
 
 class RadianceGan:
@@ -155,6 +147,7 @@ class RadianceGan:
         self.blur = blur_at(seen, o.blur_sigma, o.blur_kimg)
         self.swap = swap_probability(seen, o.swap_floor, o.swap_kimg)
         scale = min(1.0, (step + 1) / max(o.warmup_steps, 1))
+        scale *= rate_factor(step, total, "linear_to_zero", o.lr_hold, o.lr_floor)
         for optimiser, rates in zip((self.optimiser_g, self.optimiser_d), self._full_rates, strict=True):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * scale
@@ -276,15 +269,22 @@ class RadianceGan:
 
     def _step_d(self, real: Views, fakes: Views) -> dict[str, Tensor]:
         self.optimiser_d.zero_grad(set_to_none=True)
-        # Two passes: the minibatch statistic must not mix real and fake images.
-        with self.context.autocast():
-            logits_fake = self._judge(fakes)
-        loss_fake = F.softplus(logits_fake.float()).mean()
-        loss_fake.backward()
-        with self.context.autocast():
-            logits_real = self._judge(real)
-        loss_real = F.softplus(-logits_real.float()).mean()
-        loss_real.backward()
+        if self.options.d_passes == 2:
+            with self.context.autocast():
+                logits_fake = self._judge(fakes)
+            loss_fake = F.softplus(logits_fake.float()).mean()
+            loss_fake.backward()
+            with self.context.autocast():
+                logits_real = self._judge(real)
+            loss_real = F.softplus(-logits_real.float()).mean()
+            loss_real.backward()
+        else:
+            both, order = together(fakes, real, self.options.mbstd_group)
+            with self.context.autocast():
+                logits = self._judge(both)
+            logits_fake, logits_real = logits[order.argsort()].chunk(2)
+            loss_fake, loss_real = F.softplus(logits_fake.float()).mean(), F.softplus(-logits_real.float()).mean()
+            (loss_fake + loss_real).backward()
         self._apply(self.optimiser_d, self._d_parameters)
         return {
             "loss_d": (loss_real + loss_fake).detach(),

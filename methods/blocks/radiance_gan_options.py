@@ -68,11 +68,14 @@ class RadianceGanOptions:
     blur_kimg: float
     flip: bool
     reuse_fakes: bool
+    d_passes: int
     # optimisation
     lr: float
     slow_lr: float
     d_lr: float
     warmup_steps: int
+    lr_hold: float
+    lr_floor: float
     ema_kimg: float
     ema_ramp: float
     channels_last: bool
@@ -129,7 +132,7 @@ _NOT_NEGATIVE: tuple[str, ...] = (
     "path_weight",
 )
 _NOT_NEGATIVE += ("blur_sigma", "blur_kimg", "warmup_steps", "ema_kimg", "ema_ramp")
-_SHARES = ("swap_floor", "style_mixing", "r1_share")
+_SHARES = ("swap_floor", "style_mixing", "r1_share", "lr_hold", "lr_floor")
 
 
 def parse_radiance_gan(config: Any, data: DataSpec, method: str) -> RadianceGanOptions:
@@ -148,6 +151,8 @@ def parse_radiance_gan(config: Any, data: DataSpec, method: str) -> RadianceGanO
         least = 3 if fine else 2
         if getattr(o, name) < least:
             raise ConfigError(f"must be at least {least}, got {getattr(o, name)}", where=f"{method}.{name}")
+    if o.d_passes not in (1, 2):
+        raise ConfigError(f"must be 1 or 2, got {o.d_passes}", where=f"{method}.d_passes")
     if len(o.background) not in (0, 3):
         raise ConfigError("must be [] or three numbers in [0,1]", where=f"{method}.background")
     if o.ray_range and (len(o.ray_range) != 2 or o.ray_range[0] >= o.ray_range[1]):

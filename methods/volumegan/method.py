@@ -12,7 +12,8 @@ from torch import Generator, Tensor, nn
 
 from harness.types import Cameras, Context, DataSpec
 from methods.blocks.pose_discriminator import told_poses
-from methods.blocks.radiance_gan import RadianceGan, Views
+from methods.blocks.radiance_gan import RadianceGan
+from methods.blocks.views import Views
 from methods.volumegan.discriminator import GrowingDiscriminator
 from methods.volumegan.growing import Growth
 from methods.volumegan.model import VolumeGenerator

@@ -20,6 +20,7 @@ from methods.blocks.pose_discriminator import POSE, PoseMapping, pose_label, tol
 from methods.blocks.pose_swapping import swap_probability, swapped
 from methods.blocks.style_discriminator import StyleDiscriminator
 from methods.blocks.style_options import StyleOptions
+from methods.blocks.views import Views, together
 from methods.dynamicd.options import parse
 from tests.gan_bench import PRIOR, build, images
 from tests.unit.test_dynamicd import OWN, flat, same
@@ -52,6 +53,39 @@ def train(method: Any, steps: range) -> list[dict[str, float]]:
 
 def made(name: str = "triplane", **given: Any) -> Any:
     return build(name, "smoke", given)
+
+
+@pytest.mark.parametrize(("n", "group"), [(4, 4), (8, 4), (8, 1), (6, 2), (2, 4)])
+def test_one_pass_mixes_no_fakes_and_reals_in_a_group(n: int, group: int) -> None:
+    def views(value: float) -> Views:
+        numbers = value + torch.arange(n, dtype=torch.float32)
+        return Views(numbers[:, None, None, None].expand(n, 3, 2, 2), None, numbers[:, None])
+
+    both, order = together(views(0), views(100), group)
+    size = min(group, n)
+    real = (both.label[:, 0] >= 100).view(size, -1)
+    assert (real == real[0]).all()
+    assert 2 * real[0].sum() == len(real[0])
+    assert torch.equal(both.rgb[:, 0, 0, 0], both.label[:, 0])
+    assert torch.equal(both.label[order.argsort(), 0], torch.cat((views(0).label, views(100).label))[:, 0])
+    assert both.raw is None
+
+
+def test_one_pass_of_the_discriminator_equals_two() -> None:
+    """With every image a group of its own; groups as such differ in who is in them."""
+    one, two = (made(d_passes=passes, mbstd_group=1, d_lr=1e-3) for passes in (1, 2))
+    for method in (one, two):
+        real = method._real(batch(0))
+        with torch.no_grad():
+            fakes = method._views(*method._draw(4))
+        method.log = method._step_d(real, fakes)
+    assert one.log.keys() == two.log.keys()
+    for name, value in one.log.items():
+        torch.testing.assert_close(value, two.log[name], atol=1e-5, rtol=1e-4)
+    for (name, a), (_, b) in zip(
+        one.discriminator.named_parameters(), two.discriminator.named_parameters(), strict=True
+    ):
+        torch.testing.assert_close(a.grad, b.grad, atol=1e-5, rtol=1e-3, msg=name)
 
 
 # ------------------------------------------------------------------------------------------------------- guides
