@@ -238,14 +238,23 @@ def _mount(folder: Path) -> str:
 
 
 # ------------------------------------------------------------------------------------------ suites and protocols
+MEASURED = "throughput"
+"""The suite that ``profile`` measures: nothing of it is trained or scored, so that it is none of ``suites()``."""
+
+
 def suites() -> dict[str, Path]:
     """Suite files by name."""
-    return {path.stem: path for path in sorted((ROOT / "suites").glob("*.yaml"))}
+    found = sorted((ROOT / "suites").glob("*.yaml"))
+    return {path.stem: path for path in found if path.stem != MEASURED}
 
 
 def suite(name_or_path: str) -> Suite:
     """The suite of a name, or of a YAML file elsewhere. Raises ConfigError with the nearest names."""
     known = suites()
+    if name_or_path == MEASURED:
+        raise ConfigError(
+            "is measured, not trained", where=f"suite={MEASURED}", remedy="Write: python -m harness profile"
+        )
     if name_or_path not in known and not name_or_path.endswith((".yaml", ".yml")):
         raise unknown("suite", name_or_path, known)
     found = read_suite(known.get(name_or_path, Path(name_or_path).expanduser()))
