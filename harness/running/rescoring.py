@@ -25,7 +25,9 @@ def rescore(cell: Cell, store: Store, settings: RunSettings, *, sources: Sources
         raise StoreError("no predictions are kept", where=str(store.folder(cell.key)))
     folder = store.folder(cell.key)
     predictions = {Path(name).stem: load_array(folder / name) for name in seal.files}
+    # The cap on threads reaches only libraries that are loaded by then, so the protocol comes first, as in a run.
+    protocol = known.protocol(cell.protocol)
     dataset = known.dataset(cell.data, settings.cache, settings.data_workers, lambda split, done, total: None)
     with devices.configured(torch.device("cpu"), settings):
-        scores: Scores = known.protocol(cell.protocol).score(predictions, dataset, cell.settings, settings.judges, cell)
+        scores: Scores = protocol.score(predictions, dataset, cell.settings, settings.judges, cell)
     return scores

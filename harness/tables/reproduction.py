@@ -12,7 +12,7 @@ from harness import registry
 from harness.store import Store, StoredResult
 from harness.tables import archive, leaderboard, ledger
 from harness.tables.costs import price_in
-from harness.types import StoreError
+from harness.types import ConfigError, StoreError
 
 LEDGER = ("claims.csv", "claims.md")
 SHOWN = 60
@@ -34,7 +34,7 @@ def compare(results: Path, tier: str, suite: str, scratch: Path) -> Tables:
 
     Whether a cell is stale depends on the code of today: where the files differ, they are also compared with those of
     a day on which nothing was stale. Figures need only be there, as their bytes depend on the drawing library. Raises
-    StoreError where the archive is damaged, ConfigError where the suite is no longer known.
+    StoreError where the archive is damaged.
     """
     kept = list(archive.read(results / tier / suite / archive.NAME))
     today = _compared(results, tier, suite, scratch / "today", leaderboard.is_stale)
@@ -54,11 +54,15 @@ def _compared(results: Path, tier: str, suite: str, scratch: Path, stale: Callab
     written = leaderboard.write(nothing, suite, scratch, tier, results, price=price, stale=stale)
     if not written:
         return Tables((), {archive.NAME: "holds no finished cell of this tier"})
+    found: dict[str, str] = {}
     if any((committed / name).exists() for name in LEDGER):
-        ledger.write(nothing, registry.suite(suite), scratch, tier, results, stale=stale)
+        try:
+            ledger.write(nothing, registry.suite(suite), scratch, tier, results, stale=stale)
+        except ConfigError as error:
+            found = dict.fromkeys(LEDGER, f"cannot be made: {error}")
         written += [made / name for name in LEDGER]
     names = [path.relative_to(made).as_posix() for path in written]
-    found = {name: difference(committed / name, made / name) for name in names}
+    found = {name: found.get(name) or difference(committed / name, made / name) for name in names}
     return Tables(
         tuple(name for name in names if not name.endswith(".png")), {name: text for name, text in found.items() if text}
     )
