@@ -29,6 +29,12 @@ _PIGAN |= {"stage_g_lr": [5e-4], "stage_d_lr": [8e-4]}
 _PUBLISHED = _PIGAN | {"reuse_fakes": False, "r1_every": 1, "r1_share": 1.0}
 _EVERYWHERE = _PUBLISHED | {"bound": "none", "shared_jitter": False}
 
+# All rays from the first step on, so that every step costs the same.
+_TRIPLANE: dict[str, Any] = {"rays": [32], "ray_shares": [1.0]}
+_UNSHARED = _TRIPLANE | {"reuse_fakes": False, "d_passes": 2}
+_PLAIN_TRIPLANE = _UNSHARED | {"bound": "none", "shared_jitter": False, "channels_last": False}
+_PLAIN_TRIPLANE |= {"r1_every": 1, "r1_share": 1.0}
+
 ARMS: dict[str, list[Arm]] = {
     "hologan": [
         ("plain fp32", "fp32", {"fast": False}),
@@ -44,6 +50,14 @@ ARMS: dict[str, list[Arm]] = {
         ("all levers, bf16", "bf16", _PIGAN),
         ("all levers, bf16, 16x16 phase", "bf16", {"stage_shares": [0.99, 0.01]}),
     ],
+    "triplane": [
+        ("plain fp32: every point, R1 every step on all reals", "fp32", _PLAIN_TRIPLANE),
+        ("points outside the ball left out, R1 every 12th step on half a batch, channels-last", "fp32", _UNSHARED),
+        ("the same, bf16", "bf16", _UNSHARED),
+        ("and fakes of G's step shared", "bf16", _UNSHARED | {"reuse_fakes": True}),
+        ("and fakes and reals judged in one pass", "bf16", _TRIPLANE),
+        ("all levers, 16x16 rays of the first half", "bf16", {"rays": [16, 32], "ray_shares": [0.99, 0.01]}),
+    ],
     "dcgan": [
         ("plain fp32", "fp32", {"fast": False}),
         ("restructured, bf16", "bf16", {"fast": True}),
@@ -57,7 +71,7 @@ def seconds_per_step(arms: list[tuple[Any, int]], rounds: int, steps: int) -> li
     best = [float("inf")] * len(arms)
     for round_ in range(rounds + 1):
         for index, (method, batch_size) in enumerate(arms):
-            batch = images(batch_size)
+            batch = {**images(batch_size), "pose": torch.zeros(batch_size, 3)}
             start = time.process_time()
             for step in range(steps):
                 method.train_step(batch, round_ * steps + step)
