@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from harness import cli, verifying
-from harness.running import cell_check
+from harness.running import cell_check, rescoring
 from harness.running.cell import run_cell
 from harness.running.cell_check import Check, check_cell
+from harness.running.settings import RunSettings
 from harness.store import Store, StoredResult
 from harness.tables import archive, leaderboard, reproduction
 from harness.types import ConfigError, MissingAsset, Scores, StoreError
@@ -158,6 +160,22 @@ def test_other_judges_and_another_training_are_pointed_out(place: Path) -> None:
     reason = check(place, other, Scoring(Scores({"mean[x1]": 1.0}, notes={"judges": "ccc"}))).reason
     assert "judges aaa then, ccc here" in reason
     assert "another training" in reason
+
+
+def test_threads_are_capped_once_the_protocol_has_loaded_its_libraries(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = TinySources()
+
+    @contextmanager
+    def capped(device: object, settings: RunSettings) -> Iterator[None]:
+        sources.calls.append(f"{settings.threads} threads")
+        yield
+
+    monkeypatch.setattr(rescoring.devices, "configured", capped)
+    store_of(place).update(CELLS[0].key, "env.json", {"threads": 3})
+    assert check(place, sources=sources).state == "agrees"
+    assert sources.calls == ["protocol", "3 threads"]
 
 
 def test_the_largest_deviation_is_told() -> None:
