@@ -77,7 +77,7 @@ def picture_titles(rows: Sequence[Row]) -> dict[tuple[object, ...], tuple[str, .
 def _read(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have is a ValueError
         return None
 
 
@@ -93,7 +93,7 @@ def _strip(paths: Sequence[Path], side: int) -> bytes | None:
         try:
             with Image.open(path) as picture:
                 lines.append(np.asarray(picture.convert("RGB"))[:side])
-        except (OSError, UnidentifiedImageError):
+        except (OSError, ValueError, UnidentifiedImageError):
             continue
     if len(lines) < 2 or len({line.shape for line in lines}) > 1:
         return None

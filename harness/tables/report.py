@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from harness.tables.loss_curves import losses_of
 from harness.tables.markdown import INSTRUMENTS
 from harness.tables.reported import Published, read_published
 from harness.tables.rows import UNFINISHED, Row, gather
+from harness.tables.text import clean
 from harness.tables.throughput_files import Sheet, read_sheets
 from harness.types import ConfigError, HarnessError
 
 NAME = "report.html"
 CONSOLE = ("suite", "tier", "cells", "rows", "verdicts")
+LONGEST_NAME = 200
 STATES = ("done", "failed", "skipped", "corrupt", *UNFINISHED)
 WORDS = ("SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED")
 
@@ -134,10 +136,21 @@ def _prepared(
     suite: str, tier: str, results: Sequence[StoredResult], kept: Path | None
 ) -> tuple[list[Row], list[report_pictures.Candidate]]:
     rows = gather(results, suite, is_stale)
-    learned = learning_of(results, rows)
-    drawings = [*label_curves.draw(learned, rows), *setting_changes(rows), *variant_scores(rows)]
+    drawn = [_drawable(row) for row in rows]
+    learned = learning_of(results, drawn)
+    drawings = [*label_curves.draw(learned, drawn), *setting_changes(drawn), *variant_scores(drawn)]
     folder = kept / tier / suite if kept else None
-    return rows, report_pictures.candidates(results, rows, folder, drawings)
+    return rows, report_pictures.candidates(results, drawn, folder, drawings)
+
+
+def _drawable(row: Row) -> Row:
+    """The row with names that fit into a figure: without control characters, none longer than ``LONGEST_NAME``."""
+
+    def short(name: str) -> str:
+        return clean(name) if len(name) <= LONGEST_NAME else f"{clean(name)[: LONGEST_NAME - 1]}…"
+
+    overrides = {short(name): short(value) for name, value in row.overrides.items()}
+    return replace(row, label=short(row.label), method=short(row.method), data=short(row.data), overrides=overrides)
 
 
 def _part(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +37,8 @@ def read_published(names: Iterable[str], folder: Path = FOLDER) -> list[Publishe
     """
     rows: list[Published] = []
     for name in sorted(set(names)):
-        path = folder / f"{name}.csv"
-        if path.is_file():
+        # A user's method may have any name, also one that no file can have.
+        if re.fullmatch(r"[A-Za-z0-9_]{1,100}", name) and (path := folder / f"{name}.csv").is_file():
             rows += _read(path)
     return rows
 

@@ -122,7 +122,7 @@ def _read(result: StoredResult, sheet: Sheet) -> Picture | None:
     try:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError):
+    except (OSError, ValueError, UnidentifiedImageError):
         return None
     resolution = result.cell.data.resolution  # a line is a whole number of times as high
     count = next((count for count in sheet.lines if len(pixels) % (count * resolution) == 0), 0)

@@ -56,14 +56,14 @@ def scale(
     """A scale around all finite ``values`` with a ``margin`` (a share of the span) on both sides; None without any."""
     known = [min(max(value, -WIDEST), WIDEST) for value in values if math.isfinite(value)]
     if logarithmic:
-        known = [value for value in known if value > 0]
+        known = [max(value, 1 / WIDEST) for value in known if value > 0]
     if not known:
         return None
     low, high = min(known), max(known)
     if logarithmic:
         factor = max((high / low) ** margin, 1.15)
         return Scale(low / factor, high * factor, start, end, True)
-    pad = (high - low) * margin or abs(high) * 0.1 or 1.0
+    pad = (high - low) * margin if high > low else abs(high) * 0.1 or 1.0
     return Scale(low - pad, high + pad, start, end)
 
 
