@@ -77,17 +77,18 @@ def verify(wanted: Wanted, observe: Callable[[Check], None] = lambda check: None
         report = Report(tier, suite)
         try:
             kept = list(archive.read(wanted.results / tier / suite / archive.NAME))
-            _compare_tables(wanted.results, report)
-        except HarnessError as error:
+        except StoreError as error:
             report.problems.append(str(error))
-        else:
-            report.stale = sum(result.status == "done" and is_stale(result) for result in kept)
-            for check in _checks(kept, wanted):
-                report.checks.append(check)
-                if check.state != NOT_SCORED:
-                    observe(check)
-                if check.state == "differs":
-                    report.problems.append(f"{label(check.result.cell)} ({check.result.key[:12]}): {check.reason}")
+            yield report
+            continue
+        _compare_tables(wanted.results, report)
+        report.stale = sum(result.status == "done" and is_stale(result) for result in kept)
+        for check in _checks(kept, wanted):
+            report.checks.append(check)
+            if check.state != NOT_SCORED:
+                observe(check)
+            if check.state == "differs":
+                report.problems.append(f"{label(check.result.cell)} ({check.result.key[:12]}): {check.reason}")
         yield report
 
 
@@ -121,7 +122,11 @@ def _require_methods(wanted: Wanted, chosen: Sequence[tuple[str, str]]) -> None:
 # ------------------------------------------------------------------------------------------------------- tables
 def _compare_tables(results: Path, report: Report) -> None:
     with tempfile.TemporaryDirectory(prefix="parallax-verify-") as scratch:
-        tables = reproduction.compare(results, report.tier, report.suite, Path(scratch))
+        try:
+            tables = reproduction.compare(results, report.tier, report.suite, Path(scratch))
+        except HarnessError as error:
+            report.problems.append(f"the tables cannot be made: {error}")
+            return
     report.tables, report.differing = len(tables.compared), len(tables.differences)
     report.problems += [f"{name} {text}" for name, text in tables.differences.items()]
     if tables.aged:
@@ -161,7 +166,7 @@ def text(reports: Sequence[Report]) -> str:
         place = f"{report.tier}/{report.suite}"
         told += [f"differs: {place}: {problem}" for problem in report.problems]
         told += [f"{place}: {remark}" for remark in report.remarks]
-        told += [f"not re-scored: {place}: {text}" for text in _not_scored(report.checks)]
+        told += [f"not re-scored: {place}: {line}" for line in _not_scored(report.checks)]
     return "\n".join(told)
 
 

@@ -16,13 +16,13 @@ from harness.types import Cell, Scores, StoreError
 def rescore(cell: Cell, store: Store, settings: RunSettings, *, sources: Sources | None = None) -> Scores:
     """What the protocol of today says of the cell's stored predictions, on the CPU as in every run.
 
-    Data sets and judges missing from ``settings.cache`` are built there. Raises StoreError where there are no
-    predictions or they cannot be read, MissingAsset where published weights are absent.
+    Data sets and judges missing from ``settings.cache`` are built there. Raises StoreError where the stamp
+    of the predictions is gone or they cannot be read, MissingAsset where published weights are absent.
     """
     known = sources or Registered()
     seal = store.seal(cell.key, "predict")
     if seal is None:
-        raise StoreError("no predictions are kept", where=str(store.folder(cell.key)))
+        raise StoreError(store.damage(cell.key, "predict"))
     folder = store.folder(cell.key)
     predictions = {Path(name).stem: load_array(folder / name) for name in seal.files}
     # The cap on threads reaches only libraries that are loaded by then, so the protocol comes first, as in a run.

@@ -112,7 +112,9 @@ def test_damaged_files_and_stamps_are_named(place: Path, name: str, how: str) ->
 def test_a_broken_stamp_of_the_predictions_is_an_error_and_none_kept_is_not(place: Path) -> None:
     folder = store_of(place).folder(CELLS[0].key)
     (folder / "stages" / "predict.json").write_text("{")
-    assert check(place).state == "differs"
+    found = check(place)
+    assert found.state == "differs"
+    assert "the stamp of stage predict is missing or damaged" in found.reason
     shutil.rmtree(folder / "predictions")
     (folder / "stages" / "predict.json").unlink()
     assert (check(place).state, check(place).reason) == ("not re-scored", cell_check.NO_PREDICTIONS)
@@ -303,6 +305,17 @@ def test_a_damaged_archive_is_a_difference_with_its_line(place: Path) -> None:
     path.write_text(path.read_text().replace('"status":"done"', '"status":done', 1))
     (report,) = verifying.verify(wanted(place, limit=0))
     assert f"{archive.NAME}:1" in report.problems[0]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_cells_are_scored_though_the_tables_cannot_be_made(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*words: object, **more: object) -> None:
+        raise ConfigError("no such base")
+
+    monkeypatch.setattr(leaderboard, "write", fails)
+    (report,) = verifying.verify(wanted(place))
+    assert report.problems == ["the tables cannot be made: no such base"]
+    assert report.count("agrees") == len(CELLS)
 
 
 def test_wrong_places_and_names_say_what_to_do(place: Path, tmp_path: Path) -> None:
