@@ -169,8 +169,8 @@ def test_it_fits_a_phone_in_both_schemes(browser: Any, file: Path, scheme: str) 
     page = opened.page
     page.evaluate("() => document.querySelectorAll('details').forEach(one => { one.open = true; })")
     assert page.evaluate("() => document.documentElement.scrollWidth") == 360
-    wide = """() => [...document.querySelectorAll('main *, footer *')]
-        .filter(e => !e.closest('.scroll, .vh, svg')).filter(e => e.getBoundingClientRect().right > 361).map(e => e.outerHTML.slice(0, 120))"""
+    wide = """() => [...document.querySelectorAll('main *, footer *')].filter(one => !one.closest('.scroll, .vh, svg'))
+        .filter(one => one.getBoundingClientRect().right > 361).map(one => one.outerHTML.slice(0, 120))"""
     assert page.evaluate(wide) == []
     colours = "() => { const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]; }"
     paper, ink = (sum(map(int, text[4:-1].split(","))) for text in page.evaluate(colours))

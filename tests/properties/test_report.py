@@ -45,6 +45,7 @@ def results(name: str) -> list[StoredResult]:
             overrides={"key": name},
             notes={"metric": name},
             pictures={"samples": name},
+            suite="elsewhere",
         )
         for seed in (0, 1)
     ]
@@ -52,7 +53,8 @@ def results(name: str) -> list[StoredResult]:
     facts = {"params": name, "device": name, "judges": name}
     cost = {"fit_seconds": 3.0}
     done = [changed(one, env=env, facts=facts, cost=cost, code=name) for one in done]
-    return [*done, result("b", 0, {FID: 1.0}, data=data), result(name, 2, {}, status="failed", reason=name, data=data)]
+    failed = result(name, 2, {}, status="failed", reason=name, data=data, suite="elsewhere")
+    return [*done, result("b", 0, {FID: 1.0}, data=data, suite="elsewhere"), failed]
 
 
 def page(name: str) -> Page:

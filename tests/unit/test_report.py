@@ -151,7 +151,7 @@ def test_throughput_tables_are_shown_as_they_are(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     (place / "throughput.csv").write_text("method,images_s\nhologan,1234.5\n<i>,\n", encoding="utf-8")
     (place / "phases.csv").write_text("method,phase\nhologan,generator\n", encoding="utf-8")
-    page = Page(written(heads(tmp_path / "runs"), tmp_path, kept=tmp_path))
+    page = Page(written([result(suite="elsewhere")], tmp_path, kept=tmp_path))
     assert "nvidia-h100: throughput" in page.text
     assert "1234.5" in page.texts
     assert "<i>" in page.texts
@@ -202,7 +202,7 @@ def test_losses_are_thinned_and_come_back(tmp_path: Path) -> None:
 
 
 def test_gaps_infinities_and_cut_lines_of_a_log_do_no_harm(tmp_path: Path) -> None:
-    (one,) = arm(tmp_path, "hologan", [0.5])
+    (one,) = arm(tmp_path, "hologan", [0.5], suite="elsewhere")
     lines = ['{"step": 1, "losses": {"a": null, "b": "inf"}}', '{"step": 2, "losses": {"a": 2.0}}', '{"step": 3, "lo']
     (one.folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
     made = loss_curves.losses_of([one])[one.key]
