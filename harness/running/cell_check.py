@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,22 +23,25 @@ NO_PREDICTIONS = "no predictions in the store"
 
 @dataclass(frozen=True)
 class Deviation:
-    """One metric that is not the same bit for bit; NaN stands for an absent one too."""
+    """One metric that is not the same bit for bit; None stands for an absent one."""
 
     metric: str
-    committed: float
-    found: float
+    committed: float | None
+    found: float | None
 
     @property
     def relative(self) -> float:
-        """Difference by the larger magnitude; infinite where one of the two is no number."""
+        """Difference by the larger magnitude; infinite where one of the two is absent or no finite number."""
+        if self.committed is None or self.found is None:
+            return math.inf
         if not (math.isfinite(self.committed) and math.isfinite(self.found)):
             return math.inf
         return abs(self.committed - self.found) / max(abs(self.committed), abs(self.found), math.ulp(0.0))
 
     def __str__(self) -> str:
+        before, now = ("absent" if value is None else repr(value) for value in (self.committed, self.found))
         how = "" if math.isinf(self.relative) else f" (relative {self.relative:.2g})"
-        return f"{self.metric} {self.committed!r} committed, {self.found!r} re-scored{how}"
+        return f"{self.metric} {before} committed, {now} re-scored{how}"
 
 
 @dataclass(frozen=True)
@@ -79,27 +82,23 @@ def check_cell(result: StoredResult, store: Store, settings: RunSettings, *, sou
     found = deviations(result.metrics, scores.metrics)
     if not found:
         return Check(result, "agrees")
-    largest = max(found, key=lambda one: one.relative)
-    hints = _hints(result, store, scores.notes)
-    text = f"{len(found)} of {len(result.metrics)} metrics differ, most of all {largest}"
-    return Check(result, "differs", "; ".join([text, *hints]))
+    text = f"{len(found)} of {len({*result.metrics, *scores.metrics})} metrics differ, most of all {_largest(found)}"
+    return Check(result, "differs", "; ".join([text, *_hints(result, store, scores.notes)]))
+
+
+def _largest(found: Sequence[Deviation]) -> Deviation:
+    """The largest of the differences between numbers, where there are any."""
+    return max(found, key=lambda one: (math.isfinite(one.relative), one.relative))
 
 
 def deviations(committed: Mapping[str, float], found: Mapping[str, float]) -> list[Deviation]:
-    """The metrics that are not the same bit for bit, by name; NaN equals NaN, and an absent metric equals none."""
-    pairs = [
-        Deviation(name, float(committed.get(name, math.nan)), float(found.get(name, math.nan)))
-        for name in sorted({*committed, *found})
-    ]
-    return [
-        one
-        for one in pairs
-        if _bits(one.committed) != _bits(one.found) or (one.metric in committed) != (one.metric in found)
-    ]
+    """The metrics that are not the same bit for bit, by name; NaN equals NaN, but not an absent metric."""
+    pairs = [Deviation(name, committed.get(name), found.get(name)) for name in sorted({*committed, *found})]
+    return [one for one in pairs if _bits(one.committed) != _bits(one.found)]
 
 
-def _bits(value: float) -> bytes:
-    return struct.pack("<d", math.nan if math.isnan(value) else value)
+def _bits(value: float | None) -> bytes:
+    return b"" if value is None else struct.pack("<d", math.nan if math.isnan(value) else value)
 
 
 def _absent(key: str, store: Store) -> str:
