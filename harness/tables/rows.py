@@ -159,14 +159,23 @@ def columns_of(rows: Sequence[Row]) -> list[str]:
 def reference(rows: Sequence[Row], role: str, column: str) -> float:
     """The mean of the best row with this role (``floor`` or ``oracle``) in a metric; NaN without one.
 
-    The best floor is the hardest to beat. For metrics without a direction the first reference row with a value counts.
+    The best floor is the hardest to beat. A floor that scores what an oracle scores holds the data themselves (the
+    pictures on a flat card are real) and is none for that metric. For metrics without a direction the first reference
+    row with a value counts.
     """
-    means = [row.values[column].mean for row in rows if row.role == role and column in row.values]
-    means = [mean for mean in means if math.isfinite(mean)]
+    means = _finite_means(rows, role, column)
+    if role == "floor":
+        truths = _finite_means(rows, "oracle", column)
+        means = [mean for mean in means if not any(math.isclose(mean, truth, rel_tol=1e-9) for truth in truths)]
     if not means:
         return math.nan
     better = style(column).better
     return min(means) if better == "lower" else max(means) if better == "higher" else means[0]
+
+
+def _finite_means(rows: Sequence[Row], role: str, column: str) -> list[float]:
+    means = [row.values[column].mean for row in rows if row.role == role and column in row.values]
+    return [mean for mean in means if math.isfinite(mean)]
 
 
 def group_of(cell: Cell) -> tuple[Any, ...]:

@@ -192,6 +192,13 @@ def test_floor_and_oracle_stand_beside_every_value(tmp_path: Path) -> None:
     assert math.isnan(reference(rows, "floor", "pose_corr"))
 
 
+def test_a_floor_made_of_the_data_is_none() -> None:
+    card = {FID: 0.5, "side[x100]": 7.0}
+    rows = gather([*many(), result("floor:flat_card", 0, card), result("oracle:exact", 0, {"side[x100]": 1.0})])
+    assert reference(rows, "floor", FID) == 60.0
+    assert reference(rows, "floor", "side[x100]") == 7.0
+
+
 def test_the_best_floor_counts() -> None:
     rows = gather([result("floor:a", 0, {FID: 9.0}), result("floor:b", 0, {FID: 7.0})])
     assert reference(rows, "floor", FID) == 7.0
