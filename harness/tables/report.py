@@ -22,7 +22,7 @@ from harness.tables.loss_curves import losses_of
 from harness.tables.markdown import INSTRUMENTS
 from harness.tables.reported import Published, read_published
 from harness.tables.rows import UNFINISHED, Row, gather
-from harness.tables.text import clean
+from harness.tables.text import clean, count
 from harness.tables.throughput_files import Sheet, read_sheets
 from harness.types import ConfigError, HarnessError
 
@@ -123,8 +123,8 @@ def console_rows(parts: Sequence[Part]) -> list[list[str]]:
 
     rows = [str(sum(len(block.lines) for board in part.boards for block in board.blocks)) for part in parts]
     return [
-        [part.suite, part.tier, told(part.states), count, told(part.verdicts)]
-        for part, count in zip(parts, rows, strict=True)
+        [part.suite, part.tier, told(part.states), number, told(part.verdicts)]
+        for part, number in zip(parts, rows, strict=True)
     ]
 
 
@@ -224,7 +224,7 @@ def _endings(results: Sequence[StoredResult]) -> list[Ending]:
         Ending(
             row=r.cell.variant,
             data=f"{r.cell.data.name} {r.cell.data.resolution} px",
-            budget=f"{r.cell.budget.name}, {r.cell.budget.images} images",
+            budget=f"{r.cell.budget.name}, {count(r.cell.budget.images)} images" if r.cell.role == "method" else "",
             seed=r.cell.seed,
             status=r.status,
             reason=r.reason or unsaid.get(r.status, "no reason was recorded"),
