@@ -296,8 +296,9 @@ keys:
   device=auto         auto cpu cuda cuda:1                      precision=auto  auto fp32 tf32 bf16
   compile=false       torch.compile the modules of the step     threads=N       CPU: instead of one and all
   resolution=PIXELS   made-up pictures of that side             data=NAME root=DIR  as in run
-  seconds=S           wall time of each measurement             largest=true    search the largest batch (CUDA)
-  deterministic=true  kernels as in run                         trace=DIR       Chrome traces of training steps
+  at=0.75             share of the schedule to begin at         seconds=S       wall time of each measurement
+  deterministic=true  kernels as in run                         largest=true    search the largest batch (CUDA)
+  trace=DIR           Chrome traces of training steps
   store=DIR cache=DIR out=DIR                                   results, data sets, tables"""
 
 

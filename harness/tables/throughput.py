@@ -22,7 +22,7 @@ Record = Mapping[str, Any]
 
 ASKED = (
     *("suite", "part", "setting", "method", "variant", "tier", "data", "resolution", "batch", "further_rows"),
-    *("device", "precision", "compile", "threads", "deterministic", "channels_last"),
+    *("device", "precision", "compile", "at", "threads", "deterministic", "channels_last"),
 )
 STATE = (
     "status",
@@ -153,7 +153,19 @@ def ranks(rows: Sequence[Record]) -> dict[str, int]:
 def _question(row: Record) -> tuple[Any, ...]:
     """What two rows must share to be compared: all but the method and its batch."""
     identity = row["identity"]
-    shared = ("suite", "part", "setting", "tier", "data", "resolution", "device", "precision", "compile", "threads")
+    shared = (
+        "suite",
+        "part",
+        "setting",
+        "tier",
+        "data",
+        "resolution",
+        "device",
+        "precision",
+        "compile",
+        "at",
+        "threads",
+    )
     return (*(identity[name] for name in shared), row["samples"].partition(":")[0])
 
 

@@ -38,13 +38,15 @@ INFERENCE_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class Order:
-    """How a row is to be measured: ``precision`` fp32, tf32 or bf16; ``largest`` asks for the largest batch that fits;
+    """How a row is to be measured: ``precision`` fp32, tf32 or bf16; ``at`` is the share of the
+    schedule after which steps are measured; ``largest`` asks for the largest batch that fits;
     ``trace`` is the file of the Chrome trace of the training step."""
 
     settings: RunSettings
     device: torch.device
     precision: str
     compiled: bool = False
+    at: float = 0.75
     limits: Limits = field(default_factory=Limits)
     largest: bool = True
     trace: Path | None = None
@@ -112,7 +114,7 @@ def configured(order: Order) -> Iterator[None]:
 
 
 def build(cell: Cell, subject: Subject, order: Order) -> Built:
-    """The method as a cell builds it, at the step of the middle of its schedule at which every lazy phase is due."""
+    """The method as a cell builds it, at the step of its schedule that was asked for: every lazy phase is due there."""
     kind = registry.load(cell.source or cell.method)
     protocol = registry.protocol(cell.protocol)
     plan = training.cell_schedule(cell, kind)
@@ -128,7 +130,7 @@ def build(cell: Cell, subject: Subject, order: Order) -> Built:
     seconds = time.perf_counter() - began
     batches = streams.batches(method, opened, cell, context, order.settings.channels_last)
     period = period_of(cell.config)
-    start = plan.steps // 2 // period * period
+    start = int(plan.steps * order.at) // period * period
     training.enter_stages(method, plan, start - 1)
     trainer = training.Trainer(method, batches, context, plan)
     trainer.step = start

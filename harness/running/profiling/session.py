@@ -18,7 +18,7 @@ from harness.running.profiling import records
 from harness.running.profiling.subjects import Subject
 from harness.running.profiling.words import ProfileWords, parse
 from harness.tables import throughput
-from harness.types import HarnessError, MissingAsset, Unsupported
+from harness.types import ConfigError, HarnessError, MissingAsset, Unsupported
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +49,8 @@ def _measure_all(asked: ProfileWords) -> int:
 
     device = devices.resolve_device(asked.device)
     if device.type == "cpu":
+        if asked.precision == "tf32":
+            raise ConfigError("tf32 is arithmetic of CUDA devices", where="profile", remedy="Write precision=fp32.")
         from harness.running.profiling.row import load_code
 
         load_code(asked.subjects)
@@ -147,6 +149,7 @@ def _order(subject: Subject, asked: ProfileWords, device: torch.device, threads:
         device=device,
         precision=resolved,
         compiled=asked.compiled,
+        at=asked.at,
         limits=Limits(**asked.limits),
         largest=asked.largest,
         trace=trace,
@@ -172,6 +175,7 @@ def _identity(subject: Subject, order: Order, device: str) -> dict[str, Any]:
         "device": device,
         "precision": order.precision,
         "compile": order.compiled,
+        "at": order.at,
         "threads": settings.threads,
         "deterministic": settings.deterministic,
         "channels_last": settings.channels_last,

@@ -11,17 +11,19 @@ from harness import registry
 from harness.cards import TIERS, read_yaml, unknown
 from harness.types import Cell, ConfigError, DataSpec
 
-_FIELDS = ("name", "title", "protocol", "tier", "limits", "presets", "shapes")
+_FIELDS = ("name", "title", "protocol", "tier", "at", "limits", "presets", "shapes")
 _LIMITS = ("warmup", "blocks", "calls", "seconds")
 
 
 @dataclass(frozen=True)
 class ThroughputSuite:
-    """``limits`` of a measurement, with those of single tiers; ``presets``: keys that are changed, by tier; ``shapes``:
-    resolution and data options by tier, and there by protocol and by method."""
+    """``at`` is the share of a schedule after which steps are measured; ``limits`` of a measurement, with those of
+    single tiers; ``presets``: keys that are changed, by tier; ``shapes``: resolution and data options by tier, and
+    there by protocol and by method."""
 
     title: str
     tier: str
+    at: float
     limits: Mapping[str, Any]
     presets: Mapping[str, Mapping[str, Any]]
     shapes: Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]
@@ -69,7 +71,17 @@ def read_throughput_suite(path: Path | None = None) -> ThroughputSuite:
         if key in TIERS:
             _check_limits(value, f"{where}: limits.{key}")
     _check_limits({key: value for key, value in limits.items() if key not in TIERS}, f"{where}: limits")
-    return ThroughputSuite(str(raw.get("title", "")), tier, limits, raw.get("presets") or {}, raw.get("shapes") or {})
+    at = raw.get("at", 0.75)
+    if not isinstance(at, float) or not 0 < at < 1:
+        raise ConfigError(f"at: {at!r} must be a share of the schedule, above 0 and below 1", where=where)
+    return ThroughputSuite(
+        title=str(raw.get("title", "")),
+        tier=tier,
+        at=at,
+        limits=limits,
+        presets=raw.get("presets") or {},
+        shapes=raw.get("shapes") or {},
+    )
 
 
 def _check_limits(limits: Any, where: str) -> None:

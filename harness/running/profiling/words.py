@@ -19,7 +19,7 @@ from harness.values import COMMAND_LINE
 
 KEYS = (
     *("suite", "methods", "setting", "tier", "device", "precision", "compile", "batch", "resolution", "threads"),
-    *("deterministic", "seconds", "largest", "trace", "store", "cache", "out"),
+    *("deterministic", "at", "seconds", "largest", "trace", "store", "cache", "out"),
 )
 PASSED = ("data", "root")
 """Heads of words that are handed on to the configuration of a run."""
@@ -35,6 +35,7 @@ class ProfileWords:
     device: str
     precision: str
     compiled: bool
+    at: float
     threads: tuple[int, ...]
     limits: Mapping[str, Any]
     largest: bool
@@ -57,8 +58,6 @@ def parse(words: Sequence[str]) -> ProfileWords:
     tier = values.one_of("tier", given.get("tier", throughput.tier), TIERS)
     device = values.device(given.get("device", "auto"))
     precision = values.one_of("precision", given.get("precision", "auto"), (*PRECISIONS, "tf32"))
-    if precision == "tf32" and device == "cpu":
-        raise ConfigError("tf32 is arithmetic of CUDA devices", where=COMMAND_LINE, remedy="Write precision=fp32.")
     chosen = subjects(
         throughput,
         known_methods(names),
@@ -71,7 +70,7 @@ def parse(words: Sequence[str]) -> ProfileWords:
     )
     limits = throughput.limits_of(tier)
     if "seconds" in given:
-        limits["seconds"] = _seconds(given["seconds"])
+        limits["seconds"] = _number(given["seconds"], "seconds")
     store = values.path(given.get("store"), default_store())
     threads = _whole(given, "threads")
     return ProfileWords(
@@ -84,6 +83,7 @@ def parse(words: Sequence[str]) -> ProfileWords:
         device=device,
         precision="" if precision == "auto" else precision,
         compiled=_flag(given, "compile", False),
+        at=_number(given["at"], "at", below=1.0) if "at" in given else throughput.at,
         threads=(threads,) if threads else (),
         limits=limits,
         largest=_flag(given, "largest", True),
@@ -130,11 +130,12 @@ def _flag(given: Mapping[str, str], key: str, usual: bool) -> bool:
     return bool(values.one_of(key, text, ("true", "false")) == "true")
 
 
-def _seconds(text: str) -> float:
+def _number(text: str, key: str, below: float = float("inf")) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ConfigError(f"seconds={text} must be a number above 0", where=COMMAND_LINE)
-    return seconds
+        number = 0.0
+    if not 0 < number < below:
+        limit = f" and below {below:g}" if below < float("inf") else ""
+        raise ConfigError(f"{key}={text} must be a number above 0{limit}", where=COMMAND_LINE)
+    return number
