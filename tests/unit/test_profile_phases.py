@@ -136,9 +136,10 @@ def test_an_error_within_a_phase_leaves_nothing_behind() -> None:
 
     parts.clock = None  # type: ignore[assignment]
     recorder = PhaseRecorder(parts, clock)
-    with pytest.raises(AttributeError), recorder:
+    with recorder:
         recorder.begin()
-        parts._step_g()
+        with pytest.raises(AttributeError):
+            parts._step_g()
     assert recorder.current == ""
     assert "_step_g" not in vars(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -68,13 +69,19 @@ def subjects(
     for word in words:
         if _head(word) not in concerned:
             raise unknown("method or key", _head(word), concerned, f"{COMMAND_LINE}: {word}")
-    made: list[Subject] = []
+    together: dict[Listing, list[str]] = defaultdict(list)  # one configuration for all of a listing: each takes long
     for name in methods:
-        listing, entry = listing_of(name, suite, setting), registry.find(name)
-        mine = [word for word in words if _head(word) in (*_SHARED, *named[name])]
-        config = configuration.parse([*listing.words, f"methods=[{_quoted(name)}]", f"tier={tier}", *mine])
-        made += list(_of_config(config, entry.name, listing, throughput, batch, resolution))
-    return made
+        together[listing_of(name, suite, setting)].append(name)
+    made: dict[str, list[Subject]] = {}
+    for listing, names in together.items():
+        heads = set(_SHARED).union(*(named[name] for name in names))
+        mine = [word for word in words if _head(word) in heads]
+        listed = ",".join(map(_quoted, names))
+        config = configuration.parse([*listing.words, f"methods=[{listed}]", f"tier={tier}", *mine])
+        for name in names:
+            found = _of_config(config, registry.find(name).name, listing, throughput, batch, resolution)
+            made[name] = list(found)
+    return [subject for name in methods for subject in made[name]]
 
 
 def listing_of(method: str, suite: str = "", setting: str = "") -> Listing:

@@ -58,35 +58,39 @@ def parse(words: Sequence[str]) -> ProfileWords:
     tier = values.one_of("tier", given.get("tier", throughput.tier), TIERS)
     device = values.device(given.get("device", "auto"))
     precision = values.one_of("precision", given.get("precision", "auto"), (*PRECISIONS, "tf32"))
-    chosen = subjects(
-        throughput,
-        known_methods(names),
-        tier,
-        passed,
-        suite=only,
-        setting=given.get("setting", ""),
-        batch=_whole(given, "batch"),
-        resolution=_whole(given, "resolution"),
-    )
     limits = throughput.limits_of(tier)
     if "seconds" in given:
         limits["seconds"] = _number(given["seconds"], "seconds")
     store = values.path(given.get("store"), default_store())
-    threads = _whole(given, "threads")
+    threads, batch, resolution = (_whole(given, key) for key in ("threads", "batch", "resolution"))
+    compiled, largest = _flag(given, "compile", False), _flag(given, "largest", True)
+    settings = RunSettings(
+        device=device,
+        cache=values.path(given.get("cache"), default_cache()),
+        deterministic=_flag(given, "deterministic", True),
+    )
+    at = _number(given["at"], "at", below=1.0) if "at" in given else throughput.at
     return ProfileWords(
-        subjects=tuple(chosen),
-        settings=RunSettings(
-            device=device,
-            cache=values.path(given.get("cache"), default_cache()),
-            deterministic=_flag(given, "deterministic", True),
+        subjects=tuple(
+            subjects(
+                throughput,
+                known_methods(names),
+                tier,
+                passed,
+                suite=only,
+                setting=given.get("setting", ""),
+                batch=batch,
+                resolution=resolution,
+            )
         ),
+        settings=settings,
         device=device,
         precision="" if precision == "auto" else precision,
-        compiled=_flag(given, "compile", False),
-        at=_number(given["at"], "at", below=1.0) if "at" in given else throughput.at,
+        compiled=compiled,
+        at=at,
         threads=(threads,) if threads else (),
         limits=limits,
-        largest=_flag(given, "largest", True),
+        largest=largest,
         trace=values.path(given["trace"], Path()) if "trace" in given else None,
         store=store,
         out=values.path(given.get("out"), store / "tables"),
