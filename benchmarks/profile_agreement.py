@@ -2,8 +2,8 @@
 
 Both train the same method from the same step on the same batches. The plain loop knows nothing of the profiler: it
 calls the trainer as a run does and reads two clocks. The two take turns, so that other work on the machine meets both
-alike, and a gap is the median over the rounds; CPU seconds stand beside wall seconds, because a shared machine spoils
-the latter.
+alike. Rates are medians over the rounds, as in a profile; CPU seconds stand beside wall seconds, which a shared machine
+spoils.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ def compare(method: str, tier: str, device: torch.device, rounds: int) -> str:
     medians = {name: statistics.median(values) for name, values in rates.items()}
     shown = [method]
     for kind in ("", " cpu"):
-        pairs = zip(rates[f"profiled{kind}"], rates[f"plain{kind}"], strict=True)
-        gap = statistics.median(profiled / usual - 1 for profiled, usual in pairs)
+        gap = medians[f"profiled{kind}"] / medians[f"plain{kind}"] - 1
         shown += [f"{medians[f'plain{kind}']:.1f}", f"{medians[f'profiled{kind}']:.1f}", f"{100 * gap:+.1f} %"]
     return f"| {' | '.join(shown)} |"
 
