@@ -227,6 +227,21 @@ def test_modules_are_compiled_from_outside_and_second_derivatives_are_noticed() 
     assert slope.requires_grad
 
 
+def test_second_derivatives_outside_of_phases_leave_their_modules_uncompiled() -> None:
+    maker, judge = nn.Linear(2, 2), nn.Linear(2, 2)
+    optimiser = torch.optim.SGD(judge.parameters(), lr=0.0)
+    called = CalledModules(lambda: "")
+    images = torch.zeros(1, 2, requires_grad=True)
+    with called.watching():
+        judge(maker(images)).sum().backward()
+        optimiser.step()
+        torch.autograd.grad(judge(images).sum(), images, create_graph=True)
+    called.compile()
+    assert not called.twice
+    assert maker._compiled_call_impl is not None
+    assert judge._compiled_call_impl is None
+
+
 def test_a_phase_may_run_in_a_context_of_its_own() -> None:
     entered: list[str] = []
 

@@ -9,14 +9,21 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 
 class CalledModules:
-    """Watches which modules are called from outside any other module, and in which phases second derivatives are
-    asked for: those do not go through compiled code."""
+    """Watches which modules are called from outside any other module, and where second derivatives are asked for, which
+    do not go through compiled code.
+
+    Phases of that kind are in ``twice``. Outside of phases nobody can be told to run uncompiled: the modules called
+    since the last step of an optimiser are then left as they are.
+    """
 
     def __init__(self, phase: Callable[[], str]) -> None:
         self.modules: dict[int, nn.Module] = {}
+        self.recent: dict[int, nn.Module] = {}
+        self.left: set[int] = set()
         self.twice: set[str] = set()
         self._phase = phase
 
@@ -29,7 +36,7 @@ class CalledModules:
         def entered(module: nn.Module, args: Any) -> None:
             nonlocal depth
             if depth == 0:
-                self.modules.setdefault(id(module), module)
+                self.modules[id(module)] = self.recent[id(module)] = module
             depth += 1
 
         def left(module: nn.Module, args: Any, output: Any) -> None:
@@ -37,11 +44,17 @@ class CalledModules:
             depth -= 1
 
         def watched(*args: Any, **kwargs: Any) -> Any:
-            if kwargs.get("create_graph"):
+            if kwargs.get("create_graph") and self._phase():
                 self.twice.add(self._phase())
+            elif kwargs.get("create_graph"):
+                self.left.update(self.recent)
             return grad(*args, **kwargs)
 
-        hooks = [register_module_forward_pre_hook(entered), register_module_forward_hook(left, always_call=True)]
+        hooks = [
+            register_module_forward_pre_hook(entered),
+            register_module_forward_hook(left, always_call=True),
+            register_optimizer_step_post_hook(lambda *_: self.recent.clear()),
+        ]
         torch.autograd.grad = watched
         try:
             yield self
@@ -51,9 +64,10 @@ class CalledModules:
                 hook.remove()
 
     def compile(self) -> None:
-        """Compile every module seen, in place: its parameters, names and state stay what they were."""
-        for module in self.modules.values():
-            module.compile()
+        """Compile the modules seen, in place: their parameters, names and states stay what they were."""
+        for number, module in self.modules.items():
+            if number not in self.left:
+                module.compile()
 
 
 def uncompiled() -> AbstractContextManager[Any]:

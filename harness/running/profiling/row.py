@@ -156,10 +156,18 @@ def _training(cell: Cell, built: Built, order: Order, memory: PeakMemory) -> dic
             counted = count_phases(steps, order.limits)
         if order.compiled:
             called.compile()
-            recorder.around = dict.fromkeys(called.twice - {""}, uncompiled)
+            recorder.around = dict.fromkeys(called.twice, uncompiled)
         dtype = DTYPES[order.precision]
         pace: Pace = measure_training(
-            steps, counted, cell.config, order.limits, order.device, dtype, memory, order.trace
+            steps,
+            counted,
+            cell.config,
+            order.limits,
+            order.device,
+            dtype,
+            memory,
+            order.trace,
+            settling=max(steps.period, order.limits.warmup) if order.compiled else 0,
         )
     training_figures, phases = figures.of_training(pace, order.compiled, order.device)
     return {"training": training_figures, "training_reason": "", "phases": phases}

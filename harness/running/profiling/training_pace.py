@@ -71,8 +71,10 @@ def measure_training(
     dtype: str,
     memory: PeakMemory,
     trace: Path | None = None,
+    settling: int = 0,
 ) -> Pace:
-    """Warm up, time blocks of whole periods, and say what the phases cost.
+    """Warm up, time blocks of whole periods, and say what the phases cost; ``settling`` further calls, whatever they
+    take, let compiled code see every kind of step first.
 
     Where a period takes longer than the limit allows, one step with all lazy phases and one or more without are timed
     instead, and put together by the phases' intervals. Raises OutOfRange for a utilisation above 1.
@@ -80,7 +82,9 @@ def measure_training(
     steps.align()
     # Compiles and allocates what is made on first use; a second call says how long a step takes.
     first = _wall(steps)
-    taken = [first] if first * steps.period <= limits.seconds else [first, _wall(steps)]
+    taken = [first, *(_wall(steps) for _ in range(settling))]
+    if taken[-1] * steps.period > limits.seconds:
+        taken.append(_wall(steps))
     if taken[-1] * steps.period <= limits.seconds:
         pace = _by_blocks(steps, counted, limits, device, memory, taken)
         profiled = steps.period if device.type == "cuda" else CPU_PROFILED
