@@ -21,7 +21,7 @@ from harness.tables.rows import Row
 from harness.tables.sections import contest
 from harness.tables.text import count, file_name
 
-BYTES = 5_200_000
+BYTES = 4_000_000
 """All pictures of a page together, before base64 makes them a third larger: a page stays below 10 MB."""
 QUALITY = 80
 FLAT = 8192
