@@ -24,10 +24,10 @@ import torch  # noqa: E402
 from harness.metrics.memory_use import PeakMemory  # noqa: E402
 from harness.metrics.stopwatch import stopwatch  # noqa: E402
 from harness.metrics.throughput import measure_throughput  # noqa: E402
+from harness.running.profiling.arguments import parse  # noqa: E402
+from harness.running.profiling.measurement import Order, build, configured  # noqa: E402
 from harness.running.profiling.phases import PhaseRecorder  # noqa: E402
-from harness.running.profiling.row import Order, build, configured  # noqa: E402
 from harness.running.profiling.steps import Steps, period_of  # noqa: E402
-from harness.running.profiling.words import parse  # noqa: E402
 from harness.running.training import Trainer  # noqa: E402
 
 METHODS = ("dcgan", "stylegan2", "uniad", "self_training")

@@ -92,6 +92,15 @@ def _parser(verb: str, about: str, words: str = "key=value", example: str = "") 
     return parser
 
 
+def _of_words(parser: argparse.ArgumentParser, verb: str, argv: list[str]) -> int:
+    """The function of ``harness.verbs`` that takes nothing but the words."""
+    arguments = parser.parse_intermixed_args(argv)
+    from harness import verbs
+
+    code: int = getattr(verbs, verb)(arguments.words)
+    return code
+
+
 # ------------------------------------------------------------------------------------------------------- verbs
 _RUN_EXAMPLES = f"""  {PROGRAM} run suite=3d_aware methods=[hologan] seeds=3 device=cuda hologan.identity_weight=0
   {PROGRAM} run suite=3d_aware methods=[hologan] hologan.train_rotation=random,none seeds=5 budget=claims
@@ -136,10 +145,7 @@ def _leaderboard(argv: list[str]) -> int:
         f"  {PROGRAM} leaderboard suite=3d_aware kept=results   with the archived results of that folder beside yours\n"
         f"  {PROGRAM} leaderboard suite=3d_aware price_per_hour=2.5   with money per result (on a CPU: per core-hour)",
     )
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import leaderboard
-
-    return leaderboard(arguments.words)
+    return _of_words(parser, "leaderboard", argv)
 
 
 def _claims(argv: list[str]) -> int:
@@ -149,10 +155,7 @@ def _claims(argv: list[str]) -> int:
         example=f"  {PROGRAM} claims\n  {PROGRAM} claims suite=3d_aware tier=micro out=DIR\n"
         f"  {PROGRAM} claims suite=3d_aware kept=results   with the archived results of that folder beside yours",
     )
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import claims
-
-    return claims(arguments.words)
+    return _of_words(parser, "claims", argv)
 
 
 _VERIFY_EXAMPLES = f"""  {PROGRAM} verify results
@@ -175,10 +178,7 @@ def _verify(argv: list[str]) -> int:
         words="FOLDER|key=value",
         example=_VERIFY_EXAMPLES,
     )
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import verify
-
-    return verify(arguments.words)
+    return _of_words(parser, "verify", argv)
 
 
 def _report(argv: list[str]) -> int:
@@ -192,18 +192,12 @@ def _report(argv: list[str]) -> int:
         "  suite=NAME  one suite      tier=TIER  smoke micro small paper     store=DIR  the cells\n"
         "  kept=DIR    tables that earlier commands left                     out=FILE   the page to write",
     )
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import report
-
-    return report(arguments.words)
+    return _of_words(parser, "report", argv)
 
 
 def _list(argv: list[str]) -> int:
     parser = _parser("list", "List methods, suites and protocols.", words="methods|suites|protocols")
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import listing
-
-    return listing(arguments.words)
+    return _of_words(parser, "listing", argv)
 
 
 def _data(argv: list[str]) -> int:
@@ -265,10 +259,7 @@ def _score(argv: list[str]) -> int:
         words="generation|anomaly|segmentation key=value",
         example=_SCORE_EXAMPLES.format(p=PROGRAM),
     )
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import score
-
-    return score(arguments.words)
+    return _of_words(parser, "score", argv)
 
 
 def _replay(argv: list[str]) -> int:
@@ -278,10 +269,7 @@ def _replay(argv: list[str]) -> int:
         words="CELL|BUNDLE",
         example=f"  {PROGRAM} replay 4921655c\n  {PROGRAM} replay results/runs/4921655c.../failure",
     )
-    arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import replay
-
-    return replay(arguments.words)
+    return _of_words(parser, "replay", argv)
 
 
 _PROFILE_EXAMPLES = """  {p} profile tier=smoke device=cpu

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
-from harness.cards import TIERS, unknown
+from harness.cards import unknown
 from harness.console import columns, leaderboard_text
 from harness.types import ConfigError, HarnessError
+from harness.words import above_zero, key_values, names
+from harness.words import tier as tier_of
 
 if TYPE_CHECKING:
     from harness.config import RunConfig
@@ -22,12 +23,10 @@ def leaderboard(words: Sequence[str]) -> int:
     from harness.store import Store
     from harness.tables import leaderboard as tables
 
-    given = _plain(words, ("suite", "tier", "store", "out", "kept", "price_per_hour"), "leaderboard")
-    price = _price(given["price_per_hour"]) if "price_per_hour" in given else None
+    given = key_values(words, ("suite", "tier", "store", "out", "kept", "price_per_hour"), "leaderboard")
+    price = above_zero("price_per_hour", given["price_per_hour"]) if "price_per_hour" in given else None
     suite = registry.suite(_needed(given, "suite", registry.suites(), "leaderboard")).name
-    tier = given.get("tier")
-    if tier is not None and tier not in TIERS:
-        raise unknown("value for tier:", tier, TIERS, "command line")
+    tier = tier_of(given)
     store = Store(_place(given, "store", default_store()))
     out = _place(given, "out", store.root / "tables")
     kept = _place(given, "kept", out) if "kept" in given else None
@@ -52,10 +51,8 @@ def claims(words: Sequence[str]) -> int:
     from harness.store import Store
     from harness.tables import claim_files, ledger
 
-    given = _plain(words, ("suite", "tier", "store", "out", "kept"), "claims")
-    tier = given.get("tier")
-    if tier is not None and tier not in TIERS:
-        raise unknown("value for tier:", tier, TIERS, "command line")
+    given = key_values(words, ("suite", "tier", "store", "out", "kept"), "claims")
+    tier = tier_of(given)
     store = Store(_place(given, "store", default_store()))
     out = _place(given, "out", store.root / "tables")
     kept = _place(given, "kept", out) if "kept" in given else None
@@ -77,7 +74,7 @@ def verify(words: Sequence[str]) -> int:
 
     places = [word for word in words if "=" not in word]
     known = ("suite", "tier", "store", "cache", "methods", "limit")
-    given = _plain([word for word in words if "=" in word], known, "verify")
+    given = key_values([word for word in words if "=" in word], known, "verify")
     if len(places) > 1:
         raise ConfigError("give one folder of tables", where="verify", remedy="python -m harness verify results")
     limit = given.get("limit", "")
@@ -92,7 +89,7 @@ def verify(words: Sequence[str]) -> int:
         settings=RunSettings(device="cpu", cache=_place(given, "cache", default_cache())),
         suite=given.get("suite", ""),
         tier=given.get("tier", ""),
-        methods=tuple(name.strip() for name in given.get("methods", "").strip("[]").split(",") if name.strip()),
+        methods=tuple(names("methods", given["methods"])) if "methods" in given else (),
         limit=int(limit) if limit else None,
     )
     return verifying.run(wanted)
@@ -104,10 +101,8 @@ def report(words: Sequence[str]) -> int:
     from harness.store import Store
     from harness.tables import report as page
 
-    given = _plain(words, ("suite", "tier", "store", "out", "kept"), "report")
-    tier = given.get("tier")
-    if tier is not None and tier not in TIERS:
-        raise unknown("value for tier:", tier, TIERS, "command line")
+    given = key_values(words, ("suite", "tier", "store", "out", "kept"), "report")
+    tier = tier_of(given)
     store = Store(_place(given, "store", default_store()))
     out = _place(given, "out", store.root / page.NAME)
     kept = _place(given, "kept", store.root) if "kept" in given else None
@@ -158,7 +153,7 @@ def score(words: Sequence[str]) -> int:
         raise unknown("kind of score", words[0] if words else "", kinds, "score")
     kind = words[0]
     folders, keys = kinds[kind]
-    given = _plain(words[1:], (*folders, *keys), f"score {kind}")
+    given = key_values(words[1:], (*folders, *keys), f"score {kind}")
     first, second = (Path(_needed(given, name, (), f"score {kind}")).expanduser() for name in folders)
     rest = {name: value for name, value in given.items() if name not in folders}
     if kind == "generation":
@@ -179,7 +174,7 @@ def replay(words: Sequence[str]) -> int:
     from harness.config import default_store
 
     names = [word for word in words if not word.startswith("store=")]
-    given = _plain([word for word in words if word.startswith("store=")], ("store",), "replay")
+    given = key_values([word for word in words if word.startswith("store=")], ("store",), "replay")
     if len(names) != 1:
         raise ConfigError("give one failure bundle", where="replay", remedy="python -m harness replay path/to/failure")
     store = _place(given, "store", default_store())
@@ -310,37 +305,10 @@ def _export(made: RunConfig, out: Path | None, full: bool) -> int:
 
 
 # --------------------------------------------------------------------------------------------------------- words
-def _plain(words: Sequence[str], known: Sequence[str], where: str) -> dict[str, str]:
-    """key=value words as text."""
-    given: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not value:
-            raise ConfigError(f"{word!r} is not key=value", where=where, remedy=f"Keys: {', '.join(known)}.")
-        if key not in known:
-            raise unknown("key", key, known, where)
-        if key in given:
-            raise ConfigError(f"{key} is given twice", where=where)
-        given[key] = value
-    return given
-
-
 def _needed(given: Mapping[str, str], key: str, known: Mapping[str, Any] | Sequence[str], where: str) -> str:
     if key not in given:
         raise ConfigError(f"{key}=... is missing", where=where, nearest=[f"{key}={name}" for name in known])
     return given[key]
-
-
-def _price(text: str) -> float:
-    """Money per hour of the device."""
-    try:
-        price = float(text)
-    except ValueError:
-        price = math.nan
-    if not (math.isfinite(price) and price > 0):
-        remedy = "Give a number above 0, without a currency: price_per_hour=2.5"
-        raise ConfigError(f"price_per_hour={text} is not a price", where="command line", remedy=remedy)
-    return price
 
 
 def _place(given: Mapping[str, str], key: str, default: Path) -> Path:

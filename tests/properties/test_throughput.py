@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from harness.metrics.flops import Work, count_work
 from harness.metrics.kernel_time import busy_seconds
 from harness.metrics.throughput import FINEST, enough_calls
-from harness.running.profiling.costs import phase_costs, rates_of, whole_step
 from harness.running.profiling.largest_batch import largest_fitting
+from harness.running.profiling.phase_costs import phase_costs, rates_of, whole_step
 from harness.running.profiling.phases import Spent, StepRecord
 from harness.running.profiling.steps import declared_intervals, period_of
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from harness.metrics.flops import WorkCounter
 from harness.running.profiling.compiling import CalledModules
-from harness.running.profiling.costs import phase_costs, whole_step
+from harness.running.profiling.phase_costs import phase_costs, whole_step
 from harness.running.profiling.phases import PhaseRecorder, holders, optimisers_of
 from harness.running.profiling.steps import Steps, declared_intervals, period_of
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from harness.running.profiling import records
-from harness.running.profiling.apart import in_own_process
 from harness.running.profiling.largest_batch import largest_fitting, out_of_memory
+from harness.running.profiling.own_process import in_own_process
 from harness.tables import throughput
 from harness.types import StoreError
 

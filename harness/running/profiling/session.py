@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from harness.console import columns, duration
 from harness.running.profiling import records
+from harness.running.profiling.arguments import ProfileArguments, parse
 from harness.running.profiling.subjects import Subject
-from harness.running.profiling.words import ProfileWords, parse
 from harness.tables import throughput
 from harness.types import ConfigError, HarnessError, MissingAsset, Unsupported
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.running.profiling.row import Order
+    from harness.running.profiling.measurement import Order
 
 FAILED = 3
 SPARE = 0.5
@@ -42,7 +42,7 @@ def run(words: Sequence[str], *, tables_only: bool = False) -> int:
     return FAILED if bad else 0
 
 
-def _measure_all(asked: ProfileWords) -> int:
+def _measure_all(asked: ProfileArguments) -> int:
     """Measure every row, print each as it ends, and return how many failed."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler tells every start and stop otherwise
     from harness.running import devices, hardware
@@ -51,7 +51,7 @@ def _measure_all(asked: ProfileWords) -> int:
     if device.type == "cpu":
         if asked.precision == "tf32":
             raise ConfigError("tf32 is arithmetic of CUDA devices", where="profile", remedy="Write precision=fp32.")
-        from harness.running.profiling.row import load_code
+        from harness.running.profiling.measurement import load_code
 
         load_code(asked.subjects)
     threads = asked.threads or ((1, hardware.cores()) if device.type == "cpu" else (1,))
@@ -68,9 +68,9 @@ def _measure_all(asked: ProfileWords) -> int:
     return failed
 
 
-def _measured(subject: Subject, order: Order, asked: ProfileWords, free: float) -> dict[str, Any]:
+def _measured(subject: Subject, order: Order, asked: ProfileArguments, free: float) -> dict[str, Any]:
     """The record of one row; ``free`` CPUs are left by other work."""
-    from harness.running.profiling.apart import in_own_process
+    from harness.running.profiling.own_process import in_own_process
 
     threads = order.settings.threads
     if not asked.threads and threads > 1 and free < threads - SPARE:
@@ -91,11 +91,11 @@ def _others(record: Mapping[str, Any]) -> float:
     return max((part.get("other_cpus") or 0.0 for part in parts), default=0.0)
 
 
-def _record(subject: Subject, order: Order, asked: ProfileWords) -> dict[str, Any]:
+def _record(subject: Subject, order: Order, asked: ProfileArguments) -> dict[str, Any]:
     """The record of one row; an error of the method, or of the machine's memory, is its reason."""
-    from harness.running.profiling.figures import rounded
     from harness.running.profiling.largest_batch import out_of_memory
-    from harness.running.profiling.row import measure
+    from harness.running.profiling.measurement import measure
+    from harness.running.profiling.record_numbers import rounded
 
     began = time.perf_counter()
     status, reason, found = "done", "", dict[str, Any]()
@@ -114,7 +114,7 @@ def _record(subject: Subject, order: Order, asked: ProfileWords) -> dict[str, An
     return _ended(subject, order, asked, status, reason) | {"seconds": seconds, **rounded(found)}
 
 
-def _ended(subject: Subject, order: Order, asked: ProfileWords, status: str, reason: str) -> dict[str, Any]:
+def _ended(subject: Subject, order: Order, asked: ProfileArguments, status: str, reason: str) -> dict[str, Any]:
     """A record without figures."""
     from harness.running import devices, provenance
 
@@ -133,10 +133,10 @@ def _ended(subject: Subject, order: Order, asked: ProfileWords, status: str, rea
     }
 
 
-def _order(subject: Subject, asked: ProfileWords, device: torch.device, threads: int) -> Order:
+def _order(subject: Subject, asked: ProfileArguments, device: torch.device, threads: int) -> Order:
     from harness.running import devices
-    from harness.running.profiling.row import Order
-    from harness.running.profiling.training_pace import Limits
+    from harness.running.profiling.measurement import Order
+    from harness.running.profiling.training_step import Limits
 
     precision = asked.precision or subject.cell.precision
     resolved = precision if precision == "tf32" else devices.resolve_precision(precision, device)
@@ -182,7 +182,7 @@ def _identity(subject: Subject, order: Order, device: str) -> dict[str, Any]:
     }
 
 
-def _without_places(reason: str, asked: ProfileWords) -> str:
+def _without_places(reason: str, asked: ProfileArguments) -> str:
     for name, place in (("store", asked.store), ("cache", asked.settings.cache), ("home", Path.home())):
         reason = reason.replace(str(place), f"<{name}>")
     return reason

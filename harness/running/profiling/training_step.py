@@ -15,7 +15,7 @@ from harness.metrics.flops import Work, WorkCounter
 from harness.metrics.machine_load import LoadMeter
 from harness.metrics.memory_use import PeakMemory
 from harness.metrics.throughput import Throughput, launch_share, measure_throughput, with_work
-from harness.running.profiling.costs import PhaseCost, phase_costs, rates_of, whole_step
+from harness.running.profiling.phase_costs import PhaseCost, phase_costs, rates_of, whole_step
 from harness.running.profiling.phases import StepRecord
 from harness.running.profiling.steps import Steps, declared_intervals
 
@@ -35,7 +35,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Pace:
+class TrainingStep:
     """``throughput`` of the training step and its ``phases``; ``cpu_seconds`` of a step, all threads together.
 
     ``amortised`` says that no whole period was measured: the rate is put together from single calls of the phases.
@@ -72,7 +72,7 @@ def measure_training(
     memory: PeakMemory,
     trace: Path | None = None,
     settling: int = 0,
-) -> Pace:
+) -> TrainingStep:
     """Warm up, time blocks of whole periods, and say what the phases cost; ``settling`` further calls, whatever they
     take, let compiled code see every kind of step first.
 
@@ -86,16 +86,18 @@ def measure_training(
     if taken[-1] * steps.period > limits.seconds:
         taken.append(_wall(steps))
     if taken[-1] * steps.period <= limits.seconds:
-        pace = _by_blocks(steps, counted, limits, device, memory, taken)
+        measured = _by_blocks(steps, counted, limits, device, memory, taken)
         profiled = steps.period if device.type == "cuda" else CPU_PROFILED
     else:
-        pace = _by_phases(steps, counted, declared_intervals(config), limits, device, memory, taken)
+        measured = _by_phases(steps, counted, declared_intervals(config), limits, device, memory, taken)
         profiled = 1
     steps.align()
-    share = launch_share(steps, device, None if pace.amortised else pace.throughput.step_seconds, profiled, trace)
+    share = launch_share(
+        steps, device, None if measured.amortised else measured.throughput.step_seconds, profiled, trace
+    )
     steps.recorder.take()
-    work = whole_step(pace.phases).work
-    return replace(pace, throughput=with_work(pace.throughput, work, device, dtype, share))
+    work = whole_step(measured.phases).work
+    return replace(measured, throughput=with_work(measured.throughput, work, device, dtype, share))
 
 
 def _wall(steps: Steps) -> float:
@@ -113,7 +115,7 @@ def _by_blocks(
     device: torch.device,
     memory: PeakMemory,
     before: Sequence[float],
-) -> Pace:
+) -> TrainingStep:
     measured = measure_throughput(
         steps,
         images_per_step=steps.trainer.context.batch_size,
@@ -132,7 +134,7 @@ def _by_blocks(
         first_seconds=before[0],
         warmup_seconds=measured.warmup_seconds + sum(before),
     )
-    return Pace(measured, tuple(phase_costs(timed, counted)), measured.cpu_seconds)
+    return TrainingStep(measured, tuple(phase_costs(timed, counted)), measured.cpu_seconds)
 
 
 def _by_phases(
@@ -143,7 +145,7 @@ def _by_phases(
     device: torch.device,
     memory: PeakMemory,
     before: Sequence[float],
-) -> Pace:
+) -> TrainingStep:
     steps.recorder.take()
     load, began = LoadMeter(torch.get_num_threads()), time.perf_counter()
     steps.align()
@@ -167,4 +169,4 @@ def _by_phases(
         energy=Energy(None, reason="no whole period of the step was measured"),
         load=load.read(),
     )
-    return Pace(throughput, phases, step.cpu, amortised=True)
+    return TrainingStep(throughput, phases, step.cpu, amortised=True)

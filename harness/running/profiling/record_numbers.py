@@ -12,19 +12,19 @@ from typing import Any
 import torch
 
 from harness.metrics.throughput import Throughput
-from harness.running.profiling.costs import PhaseCost
-from harness.running.profiling.training_pace import Pace
+from harness.running.profiling.phase_costs import PhaseCost
+from harness.running.profiling.training_step import TrainingStep
 
 Numbers = dict[str, Any]
 
 
-def of_training(pace: Pace, compiled: bool, device: torch.device) -> tuple[Numbers, list[Numbers]]:
+def of_training(measured: TrainingStep, compiled: bool, device: torch.device) -> tuple[Numbers, list[Numbers]]:
     """The training step and its phases."""
-    timed = pace.throughput
+    timed = measured.throughput
     numbers = _rate(timed) | {
-        "cpu_images_s": timed.images_per_step / pace.cpu_seconds if pace.cpu_seconds else None,
-        "cpu_s": pace.cpu_seconds,
-        "amortised": pace.amortised,
+        "cpu_images_s": timed.images_per_step / measured.cpu_seconds if measured.cpu_seconds else None,
+        "cpu_s": measured.cpu_seconds,
+        "amortised": measured.amortised,
         "first_step_s": timed.first_seconds,
         "warmup_steps": timed.warmup,
         "warmup_s": timed.warmup_seconds,
@@ -34,8 +34,8 @@ def of_training(pace: Pace, compiled: bool, device: torch.device) -> tuple[Numbe
         "peak_reserved": timed.peak.reserved,
         "launch_share": timed.launch_share,
     }
-    whole = sum(phase.step.seconds for phase in pace.phases)
-    return numbers, [_phase(phase, whole) for phase in pace.phases]
+    whole = sum(phase.step.seconds for phase in measured.phases)
+    return numbers, [_phase(phase, whole) for phase in measured.phases]
 
 
 def of_inference(kind: str, one: Throughput, many: Throughput, batch: int) -> Numbers:

@@ -10,10 +10,10 @@ import pytest
 from harness import registry
 from harness.cli import main
 from harness.data import catalogue
+from harness.running.profiling.arguments import parse
 from harness.running.profiling.batches import SyntheticDataset, samples
 from harness.running.profiling.subjects import Listing, listing_of, methods_of
 from harness.running.profiling.suite import read_throughput_suite
-from harness.running.profiling.words import parse
 from harness.types import ConfigError, DataError
 
 

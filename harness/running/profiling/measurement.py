@@ -19,7 +19,7 @@ from harness.metrics.memory_use import PeakMemory
 from harness.metrics.stopwatch import stopwatch
 from harness.metrics.throughput import Throughput, measure_throughput
 from harness.running import devices, streams, training
-from harness.running.profiling import figures
+from harness.running.profiling import record_numbers
 from harness.running.profiling.batches import samples
 from harness.running.profiling.compiling import CalledModules, uncompiled
 from harness.running.profiling.inference import inference_call
@@ -27,7 +27,7 @@ from harness.running.profiling.largest_batch import largest_fitting, out_of_memo
 from harness.running.profiling.phases import PhaseRecorder, optimisers_of
 from harness.running.profiling.steps import Steps, period_of
 from harness.running.profiling.subjects import Subject
-from harness.running.profiling.training_pace import Limits, Pace, count_phases, measure_training
+from harness.running.profiling.training_step import Limits, TrainingStep, count_phases, measure_training
 from harness.running.settings import RunSettings
 from harness.types import Cell, Context
 
@@ -89,7 +89,7 @@ def measure(subject: Subject, order: Order) -> dict[str, Any]:
             "prepare_s": built.prepare_seconds,
             "prepare_rows": built.rows,
             "parameters": training.parameter_count(built.trainer.method),
-            "clock_mhz": figures.clock_mhz(order.device),
+            "clock_mhz": record_numbers.clock_mhz(order.device),
         }
         found |= _training(subject.cell, built, order, memory)
         found["inference"] = _inference(subject.cell, built, order)
@@ -158,7 +158,7 @@ def _training(cell: Cell, built: Built, order: Order, memory: PeakMemory) -> dic
             called.compile()
             recorder.around = dict.fromkeys(called.twice, uncompiled)
         dtype = DTYPES[order.precision]
-        pace: Pace = measure_training(
+        measured: TrainingStep = measure_training(
             steps,
             counted,
             cell.config,
@@ -169,7 +169,7 @@ def _training(cell: Cell, built: Built, order: Order, memory: PeakMemory) -> dic
             order.trace,
             settling=max(steps.period, order.limits.warmup) if order.compiled else 0,
         )
-    training_figures, phases = figures.of_training(pace, order.compiled, order.device)
+    training_figures, phases = record_numbers.of_training(measured, order.compiled, order.device)
     return {"training": training_figures, "training_reason": "", "phases": phases}
 
 
@@ -189,7 +189,7 @@ def _inference(cell: Cell, built: Built, order: Order) -> dict[str, Any] | None:
     many: Throughput = measure_throughput(
         several[1], images_per_step=count, warmup=limits.warmup, blocks=limits.blocks, **usual
     )
-    return figures.of_inference(single[0], one, many, count)
+    return record_numbers.of_inference(single[0], one, many, count)
 
 
 def _largest(subject: Subject, order: Order) -> tuple[int | None, str]:
