@@ -1,7 +1,8 @@
 """One training step of presets of tier paper at their full size: `uv run python benchmarks/paper_step.py`.
 
 Segmentation at the full crop with batch 2; StyleGAN2 and DynamicD at 256 pixels with batch 1 and DepthGAN, whose
-rotation needs pairs, with batch 2, in a step in which all phases run.
+rotation needs pairs, with batch 2, in a step in which all phases run. Radiance fields with batch 1: pi-GAN at 64 pixels,
+VolumeGAN at 256, the tri-plane with and without GeoD at 512, with GeoD's guide at full weight and novel views on.
 
 Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on
 a CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
@@ -24,7 +25,13 @@ METHODS = {
     "ssl": ("supervised", "cutmix_mt", "fixmatch", "fst", "u2pl"),
 }
 GENERATORS = {"stylegan2": (256, 1), "dynamicd": (256, 1), "depthgan": (256, 2)}
+GENERATORS |= {"pigan": (64, 1), "volumegan": (256, 1), "triplane": (512, 1), "geod": (512, 1)}
 """Generators with their resolution and batch, asked for as ``generation/NAME``."""
+CHANGED: dict[str, dict[str, Any]] = {
+    "pigan": {"stage_batches": [1]},
+    "geod": {"perceptual": "random", "geo_t0": 0.0, "geo_ramp": False, "nvs": "warp_gen_depth"},
+}
+"""What a first step needs: a batch of one, no published weights, tasks that start at once."""
 SMALLER = {"batch_size": 2, "unlabelled_batch_size": 2, "pretrained": "none", "feature_distance": 0.0}
 
 
@@ -40,7 +47,7 @@ def generator_step(name: str) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     size, count = GENERATORS[name]
-    preset = registry.find(name).preset("paper") | {"batch_size": count}
+    preset = registry.find(name).preset("paper") | {"batch_size": count} | CHANGED.get(name, {})
     data = DataSpec("folder/images", size, {"train": count}, prior=PRIORS["front_uniform"])
     cell = Cell("b", "b", name, "paper", 0, Budget("b", 1000), data, config=preset, precision="bf16")
     context = devices.make_context(cell, torch.device("cpu"), "train", 1000)
@@ -48,6 +55,7 @@ def generator_step(name: str) -> None:
     generator = torch.Generator().manual_seed(0)
     batch = {"image": torch.rand(count, 3, size, size, generator=generator) * 2 - 1}
     batch["depth_coded"] = torch.randint(0, 60001, (count, size, size), generator=generator)
+    batch["pose"] = torch.tensor([0.0, 0.0, data.prior.radius]).expand(count, 3)
     report("generation", name, "-", f"{size}x{size}", model, batch, 0)
 
 

@@ -272,9 +272,13 @@ class Interruption:
 
 
 def optimisers(method: Method) -> dict[str, torch.optim.Optimizer]:
-    """The method's optimisers by attribute name; those in mappings and sequences get the key appended."""
+    """The method's optimisers by attribute name; those in mappings and sequences get the key appended, those of a
+    method that this one is plugged into are ``base.NAME``."""
     found: dict[str, torch.optim.Optimizer] = {}
     for name, value in vars(method).items():
+        if hasattr(value, "train_step"):
+            found.update({f"{name}.{inner}": item for inner, item in optimisers(value).items()})
+            continue
         members = [(name, value)]
         if isinstance(value, Mapping):
             members = [(f"{name}.{key}", item) for key, item in value.items()]

@@ -145,6 +145,21 @@ def test_gradient_norms_and_parameters_are_those_of_the_optimisers(tmp_path: Pat
     assert parameter_count(method) == sum(p.numel() for p in method.net.parameters())
 
 
+def test_what_is_plugged_into_a_base_counts_its_weights_too(tmp_path: Path) -> None:
+    class Plug:
+        def __init__(self, base: Any) -> None:
+            self.base, self.head = base, torch.nn.Linear(3, 2)
+            self.head_optimiser = torch.optim.Adam(self.head.parameters())
+
+        def train_step(self, batch: Any, step: int) -> dict[str, Tensor]:
+            return {}
+
+    base = made(tiny_cell()).method
+    plug: Any = Plug(base)
+    assert list(optimisers(plug)) == ["base.optimiser", "head_optimiser"]
+    assert parameter_count(plug) == parameter_count(base) + 8
+
+
 def test_checkpoints_follow_the_clock_and_the_end(tmp_path: Path) -> None:
     saves: list[int] = []
     for seconds, expected in ((0.0, [7, 14, 21, 28, 30]), (1e9, [30])):
