@@ -1,8 +1,8 @@
 """One training step of presets of tier paper at their full size: `uv run python benchmarks/paper_step.py`.
 
 Segmentation at the full crop with batch 2; StyleGAN2 and DynamicD at 256 pixels with batch 1 and DepthGAN, whose
-rotation needs pairs, with batch 2, in a step in which all phases run. Radiance fields with batch 1: pi-GAN at 64 pixels,
-VolumeGAN at 256, the tri-plane with and without GeoD at 512, with GeoD's guide at full weight and novel views on.
+rotation needs pairs, with batch 2, in a step in which all phases run. Radiance fields with batch 1: pi-GAN at 64
+pixels, VolumeGAN at 256, the tri-plane with and without GeoD at 512, the guide at full weight and novel views on.
 
 Random weights (published ones are local files) and random pictures; what is shown is that the published sizes train on
 a CPU, what they weigh and what a step takes. One process per method, so that its peak memory is its own.
@@ -31,12 +31,12 @@ CHANGED: dict[str, dict[str, Any]] = {
     "pigan": {"stage_batches": [1]},
     "geod": {"perceptual": "random", "geo_t0": 0.0, "geo_ramp": False, "nvs": "warp_gen_depth"},
 }
-"""What a first step needs: a batch of one, no published weights, tasks that start at once."""
+"""What such a step needs: a batch of one, no published weights, tasks that start at once."""
 SMALLER = {"batch_size": 2, "unlabelled_batch_size": 2, "pretrained": "none", "feature_distance": 0.0}
 
 
 def generator_step(name: str) -> None:
-    """Print what ``step`` prints for the first step of a generator."""
+    """Print what ``step`` prints for a step of a generator with all its phases."""
     import torch
 
     from harness import registry
@@ -56,7 +56,7 @@ def generator_step(name: str) -> None:
     batch = {"image": torch.rand(count, 3, size, size, generator=generator) * 2 - 1}
     batch["depth_coded"] = torch.randint(0, 60001, (count, size, size), generator=generator)
     batch["pose"] = torch.tensor([0.0, 0.0, data.prior.radius]).expand(count, 3)
-    report("generation", name, "-", f"{size}x{size}", model, batch, 0)
+    report("generation", name, "-", f"{size}x{size}", model, batch, 16)  # what comes every 4th or 16th step is due
 
 
 def step(name: str, setting: str) -> None:

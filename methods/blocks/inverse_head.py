@@ -73,8 +73,7 @@ class InverseHead(GeometryHead):
         both = with_mirrored(canonical)
         lit = canonical_image(with_mirrored(albedo), both, light.repeat(2, 1), ranges)
         seen, mask = view_depth(both, pose, ranges)
-        # A pixel counts where both copies explain it.
-        mask = (mask[:count] * mask[count:]).repeat(2, 1, 1, 1)
+        mask = (mask[:count] * mask[count:]).repeat(2, 1, 1, 1)  # a pixel counts where both copies explain it
         rendered = reproject(lit, seen, pose, ranges) * mask
         losses = {}
         for name, part, channel in (("direct", slice(0, count), 0), ("mirrored", slice(count, None), 1)):
@@ -91,10 +90,14 @@ class InverseHead(GeometryHead):
         return {"total": total, **{name: loss.detach() for name, loss in losses.items()}}
 
     def geometry(self, images: Tensor) -> Geometry:
-        """Depth of the direct copy in the view of the image; the mask holds the pixels that its surface covers."""
+        """Depth of the direct copy in the view of the image; the mask holds the pixels that both copies cover."""
         images = self._sized(images)
         canonical = canonical_depth(self.networks.depth(images)[:, 0], self.ranges)
-        return Geometry(*view_depth(canonical, pose_of(self.networks.view(images), self.ranges), self.ranges))
+        pose = pose_of(self.networks.view(images), self.ranges)
+        depth, mask = view_depth(canonical, pose, self.ranges)
+        with torch.no_grad():  # a mask has no gradient
+            _, mirrored = view_depth(with_mirrored(canonical)[len(images) :], pose, self.ranges)
+        return Geometry(depth, mask * mirrored)
 
     def confidence(self, images: Tensor) -> Tensor:
         """Expected absolute error of the direct reconstruction, [B,1,S,S]: the scale of its Laplacian."""

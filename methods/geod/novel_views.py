@@ -5,7 +5,8 @@ How the paper builds it is not known to us; the three forms are ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -46,7 +47,8 @@ class NovelViews:
     def loss(self, scene: SceneRenders, head: GeometryHead) -> tuple[Tensor, Tensor]:
         """L_nvs of a generator step, in intensities of [-1,1], and the share of the first views that it looks at."""
         o = self.options
-        other = scene.again(self.second(scene.cameras))
+        with aside(self.context.generator, self.generator):
+            other = scene.again(self.second(scene.cameras))
         if self.network is not None:
             return self._predicted(scene, other), scene.rgb.new_ones(())
         size = (scene.depth.shape[1], scene.depth.shape[2])
@@ -121,6 +123,20 @@ class NovelViews:
         if self.network is not None:
             self.network.load_state_dict(state["network"])
             self.optimiser.load_state_dict(state["optimiser"])
+
+
+@contextmanager
+def aside(generator: Generator, other: Generator) -> Iterator[None]:
+    """Whatever draws from ``generator`` meanwhile draws from a stream seeded by ``other``; its own stays where it was.
+
+    So the base goes on with the latents, cameras and jitter that it has without the third task.
+    """
+    state = generator.get_state()
+    generator.manual_seed(int(torch.randint(1 << 62, (), generator=other)))
+    try:
+        yield
+    finally:
+        generator.set_state(state)
 
 
 def relative_pose(source: Cameras, target: Cameras) -> Tensor:

@@ -87,6 +87,7 @@ def test_every_base_takes_guided_steps_with_novel_views(base: str) -> None:
         assert {"l_geo", "l_nvs"} <= set(log)
         assert all(math.isfinite(float(value)) and not value.requires_grad for value in log.values())
     assert not equal(weights(method.base.generator), weights(plain.base.generator))
+    assert method.context.generator.get_state().equal(plain.context.generator.get_state())
 
 
 # ---------------------------------------------------------------------------------------------- who learns what

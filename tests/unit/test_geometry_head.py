@@ -17,6 +17,7 @@ from methods.blocks.geometry_head import GeometryHead, SceneHead, SupervisedHead
 from methods.blocks.inverse_head import InverseHead, InverseWeights
 from methods.blocks.inverse_losses import PerceptualFeatures
 from methods.blocks.inverse_networks import InverseSizes
+from methods.blocks.inverse_rendering import canonical_depth, pose_of, view_depth
 
 PRIOR = named_prior("wide60")
 SIZE = 16
@@ -143,6 +144,27 @@ def test_an_inverse_renderer_learns_from_images_alone() -> None:
     images, depth = _balls()
     head = _build("inverse")
     torch.testing.assert_close(head.learn(images, depth)["total"], head.learn(images, None)["total"])
+
+
+class Turned(torch.nn.Module):
+    """A view network that says the same of every image."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tensor([0.0, 0.9, 0.4, 0.5, -0.5, 0.0]).expand(len(images), 6)
+
+
+def test_normals_count_where_both_copies_are_seen() -> None:
+    head = _build("inverse")
+    assert isinstance(head, InverseHead)
+    head.networks.view = Turned()
+    images = torch.rand(3, 3, SIZE, SIZE, generator=Generator().manual_seed(2)) * 2 - 1
+    with torch.no_grad():
+        depth = canonical_depth(head.networks.depth(images)[:, 0], head.ranges)
+        pose = pose_of(head.networks.view(images), head.ranges)
+        (_, direct), (_, mirrored) = (view_depth(seen, pose, head.ranges) for seen in (depth, depth.flip(-1)))
+        mask = head.geometry(images).mask
+    assert 0 < mask.sum() < direct.sum()
+    assert mask.equal(direct * mirrored)
 
 
 def test_images_of_another_size_are_brought_to_the_inverse_renderers() -> None:

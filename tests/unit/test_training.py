@@ -151,7 +151,7 @@ def test_what_is_plugged_into_a_base_counts_its_weights_too(tmp_path: Path) -> N
             self.base, self.head = base, torch.nn.Linear(3, 2)
             self.head_optimiser = torch.optim.Adam(self.head.parameters())
 
-        def train_step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        def train_step(self, batch: Any, step: int) -> dict[str, torch.Tensor]:
             return {}
 
     base = made(tiny_cell()).method
