@@ -36,6 +36,7 @@ _CARD_FIELDS = (
     "reported",
     "oracle",
     "base",
+    "clashes",
 )
 _PAPER_FIELDS = ("title", "authors", "venue", "year", "arxiv", "doi", "url")
 _SUITE_REQUIRED = ("name", "title", "protocol", "data", "methods", "budget")
@@ -54,11 +55,25 @@ Scalar = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
+class Clash:
+    """``values`` maps keys of presets to the values that, taken together, cannot work; ``because`` says why."""
+
+    values: Mapping[str, tuple[Scalar, ...]]
+    because: str
+
+    def holds(self, config: Mapping[str, Any]) -> bool:
+        """Whether ``config`` has one of the values in every key."""
+        return all(config.get(key) in values for key, values in self.values.items())
+
+
+@dataclass(frozen=True)
 class Card:
     """What a method says about itself without being imported; ``entry`` is ``module:attribute`` inside its folder.
 
     ``switches`` maps each ablation switch (a key of the presets) to its allowed values, empty when any will do. An
     ``oracle`` trains on what the setting hides: it bounds the others and holds no rank.
+
+    ``clashes`` are values of presets' keys that cannot work together, each with the reason.
 
     A method that plugs into others names the capability of what it plugs into as ``base``; the key ``base`` of its
     presets then names one such method, whose preset lies under its own.
@@ -78,6 +93,7 @@ class Card:
     reported: str | None = None
     oracle: bool = False
     base: str = ""
+    clashes: tuple[Clash, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -257,7 +273,20 @@ def read_card(folder: Path) -> Card:
         reported=None if reported is None else str(reported),
         oracle=_flag(raw, "oracle", where),
         base=_base(raw, where),
+        clashes=_clashes(raw, where),
     )
+
+
+def _clashes(raw: Mapping[str, Any], where: str) -> tuple[Clash, ...]:
+    """Lines ``{key: value or values, ..., because: reason}``."""
+    lines, made = raw.get("clashes", []), []
+    for line in lines if isinstance(lines, list) else [lines]:
+        values = {key: value for key, value in line.items() if key != "because"} if isinstance(line, dict) else {}
+        if not values or not isinstance(line.get("because"), str):
+            raise ConfigError("clashes: each needs keys with values, and because: the reason", where=where)
+        listed = {key: tuple(value) if isinstance(value, list) else (value,) for key, value in values.items()}
+        made.append(Clash(listed, line["because"]))
+    return tuple(made)
 
 
 def _base(raw: Mapping[str, Any], where: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness import registry
 from harness.cards import Scalar, Suite, unknown
 from harness.registry import MethodEntry
 from harness.types import Budget, ConfigError, DataSpec, Tier
@@ -49,7 +50,18 @@ def variants(
             }
             label = tuple(f"{name}={value!r}" for name, value in sorted(overrides.items()))
             found.setdefault(label, Variant({**preset, **overrides}, overrides))
+    for variant in found.values():
+        _possible(entry, variant.config)
     return tuple(found.values())
+
+
+def _possible(entry: MethodEntry, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError for values of which the card, or that of the base, says that they cannot work together."""
+    host = registry.find_base(entry, config["base"]) if entry.card.base else entry
+    for clash in (*entry.card.clashes, *(host.card.clashes if host is not entry else ())):
+        if clash.holds(config):
+            words = " with ".join(f"{entry.name}.{key}={config[key]!r}" for key in clash.values)
+            raise ConfigError(f"{words} cannot work: {clash.because}", where=COMMAND_LINE)
 
 
 def _fitting(entry: MethodEntry, preset: Mapping[str, Any], key: str, value: Any) -> Any:

@@ -156,7 +156,7 @@ def _folder(
         version=VERSION,
         seed=seed,
         root=str(root),
-        content=folder_digest(Path(root), files),
+        content=folder_digest(Path(root), files, listing.labels()),
     )
 
 

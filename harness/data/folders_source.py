@@ -44,6 +44,7 @@ class FoldersSource:
         names += ["category"] * bool(self.listing.categories)
         names += ["attributes"] * bool(self.listing.attributes)
         names += ["kp2d"] * bool(self.listing.landmarks)
+        names += ["pose"] * bool(self.listing.poses)
         return dict.fromkeys(names, "plain")
 
     def shard_rows(self, split: str) -> int:
@@ -70,6 +71,8 @@ class FoldersSource:
             record["category"] = np.array([self.listing.categories[path] for path in paths], np.int32)
         if self.listing.attributes:
             record["attributes"] = matrix(self.listing.attributes, paths, "int8")
+        if self.listing.poses:
+            record["pose"] = matrix(self.listing.poses, paths, "float32")
         if points:
             record["kp2d"] = np.stack(points).astype(np.float32)
         return record

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,36 +42,67 @@ def list_layout(layout: str, root: Path, options: Options, seed: int) -> Listing
 def _flat(root: Path, options: Options) -> Listing:
     """Folders train, val, test where they exist; else the share ``holdout`` of the files, evenly spread, is test.
 
-    ``dataset.json`` may hold ``labels``: pairs of a path below the root and a class from 0.
+    ``dataset.json`` may hold ``labels``: pairs of a path below the root and a class from 0, or EG3D's 25 numbers.
     """
     named = {name: root / name for name in ("train", "val", "test") if (root / name).is_dir()}
     if "train" in named:
         splits = {name: tuple(image_paths(folder)) for name, folder in named.items()}
     else:
         splits = held_out(image_paths(root), options["holdout"])
-    categories = _numbered(root, root / "dataset.json", [path for part in splits.values() for path in part])
+    path = root / "dataset.json"
+    labels = _labels(root, path, [file for part in splits.values() for file in part])
+    if any(isinstance(label, list) for label in labels.values()):
+        return Listing(splits, poses=_poses(labels, path))
+    categories = _classes(labels, path)
     names = tuple(f"class {number}" for number in range(max(categories.values(), default=-1) + 1))
     return Listing(splits, category_names=names, categories=categories)
 
 
-def _numbered(root: Path, path: Path, files: Sequence[Path]) -> dict[Path, int]:
-    """Classes by file as a ``dataset.json`` states them; none where it is absent or its labels are null."""
+def _labels(root: Path, path: Path, files: Sequence[Path]) -> dict[Path, Any]:
+    """What ``dataset.json`` says of each file; nothing where it is absent or its labels are null."""
     if not path.is_file():
         return {}
     try:
-        labels = {str(name): int(number) for name, number in json.loads(path.read_text("utf-8"))["labels"] or ()}
+        labels = {str(name): label for name, label in json.loads(path.read_text("utf-8"))["labels"] or ()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"cannot be read ({error!r})",
-            where=str(path),
-            remedy='Expected {"labels": [["path/below/root.png", 0], ...]}, or null for none.',
-        ) from error
+        raise _unreadable(path, repr(error)) from error
     missing = [file for file in files if labels and file.relative_to(root).as_posix() not in labels]
     if missing:
-        raise DataError(f"names no class of {missing[0].relative_to(root)}", where=str(path))
-    if labels and min(labels.values()) < 0:
-        raise DataError(f"holds the class {min(labels.values())}", where=str(path), remedy="Classes count from 0.")
+        raise DataError(f"says nothing of {missing[0].relative_to(root)}", where=str(path))
     return {file: labels[file.relative_to(root).as_posix()] for file in files} if labels else {}
+
+
+def _classes(labels: Mapping[Path, Any], path: Path) -> dict[Path, int]:
+    try:
+        classes = {file: int(label) for file, label in labels.items()}
+    except (ValueError, TypeError) as error:
+        raise _unreadable(path, repr(error)) from error
+    if classes and min(classes.values()) < 0:
+        raise DataError(f"holds the class {min(classes.values())}", where=str(path), remedy="Classes count from 0.")
+    return classes
+
+
+def _poses(labels: Mapping[Path, Any], path: Path) -> dict[Path, tuple[float, ...]]:
+    """Azimuth, elevation and radius of cameras given as EG3D does: ``cam2world`` row by row, then intrinsics."""
+    try:
+        numbers = np.array([[float(number) for number in label] for label in labels.values()])
+        found = numbers.reshape(-1, 25) if np.isfinite(numbers).all() else None
+    except (ValueError, TypeError):
+        found = None
+    if found is None or len(found) != len(labels):
+        raise _unreadable(path, "a pose needs 25 finite numbers, and where one is given all files need one")
+    x, y, z = found[:, [3, 7, 11]].T
+    radius = np.sqrt(x * x + y * y + z * z)
+    if not radius.all():
+        file = list(labels)[int(np.argmin(radius))]
+        raise DataError(f"the camera of {file.name} stands at the origin and has no azimuth", where=str(path))
+    angles = np.stack((np.arctan2(x, z), np.arctan2(y, np.hypot(x, z)), radius), 1)
+    return {file: tuple(row) for file, row in zip(labels, angles.tolist(), strict=True)}
+
+
+def _unreadable(path: Path, problem: str) -> DataError:
+    remedy = 'Expected {"labels": [["path/below/root.png", 0], ...]}, 25 numbers in place of 0 for a pose, or null.'
+    return DataError(f"cannot be read ({problem})", where=str(path), remedy=remedy)
 
 
 _LSUN = {"bedroom": 3033042, "church_outdoor": 126227, "kitchen": 2212277, "cat": 1657266}

@@ -14,8 +14,8 @@ Options = Mapping[str, str | int | float | bool]
 
 @dataclass(frozen=True)
 class Listing:
-    """What a layout found: per split the files in order; ``categories`` (int) and ``attributes`` (-1 or 1) and
-    ``landmarks`` (x, y in pixels of the file) by file; ``notes`` for the user."""
+    """What a layout found: per split the files in order; by file ``categories`` (int), ``attributes`` (-1 or 1),
+    ``landmarks`` (x, y in pixels of the file) and ``poses`` (azimuth, elevation, radius); ``notes`` for the user."""
 
     splits: dict[str, tuple[Path, ...]]
     category_names: tuple[str, ...] = ()
@@ -24,7 +24,13 @@ class Listing:
     attributes: dict[Path, tuple[int, ...]] = field(default_factory=dict)
     landmark_names: tuple[str, ...] = ()
     landmarks: dict[Path, tuple[float, ...]] = field(default_factory=dict)
+    poses: dict[Path, tuple[float, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    def labels(self) -> list[tuple[object, ...]]:
+        """All that is said of each file, in the order of the splits; nothing where nothing is said of any."""
+        said = [kind for kind in (self.categories, self.attributes, self.landmarks, self.poses) if kind]
+        return [tuple(kind.get(path) for kind in said) for files in self.splits.values() for path in files if said]
 
 
 def one_of(options: Options, key: str, known: Sequence[str], where: str = "") -> None:

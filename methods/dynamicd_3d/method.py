@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Generator, Tensor
 
 from harness.types import Context, DataSpec
-from methods.blocks.dynamic_discriminator import DynamicDiscriminator
 from methods.blocks.dynamic_scheme import parse_dynamic
 from methods.blocks.fresh_moments import FreshMoments
 from methods.blocks.pose_discriminator import told_poses
 from methods.blocks.triplane_gan import TriplaneGan
+from methods.dynamicd_3d.discriminator import PosedDynamicDiscriminator
 
 if TYPE_CHECKING:
     from harness.types import Batch
@@ -27,16 +28,18 @@ class DynamicD3D(TriplaneGan):
     """
 
     name: ClassVar[str] = "dynamicd_3d"
-    discriminator: DynamicDiscriminator
+    discriminator: PosedDynamicDiscriminator
 
     def __init__(self, config: Any, data: DataSpec, context: Context) -> None:
         self.dynamic, self.width = parse_dynamic(config, self.name)
         super().__init__(config, data, context)
+        if self.width is not None and self.width.select != "prefix" and self.width.resample == "forward":
+            self.options = replace(self.options, d_passes=2)  # fakes and reals are judged by different channels
         self.ages = FreshMoments(self.optimiser_d) if self.dynamic.adam_state == "fresh" else None
 
-    def _discriminator(self, seeded: Generator) -> DynamicDiscriminator:
+    def _discriminator(self, seeded: Generator) -> PosedDynamicDiscriminator:
         o = self.options
-        network = DynamicDiscriminator(
+        network = PosedDynamicDiscriminator(
             o.judge,
             self.resolution,
             seeded,

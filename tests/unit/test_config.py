@@ -216,6 +216,17 @@ def test_switches_with_declared_values(plugin: Path) -> None:
         one(plugin, "tiny_vae.beta=0.2")
 
 
+def test_values_that_cannot_work_together(plugin: Path) -> None:
+    card = plugin / "card.yaml"
+    card.write_text(card.read_text() + "clashes:\n  - {beta: [0.1, 0.2], z_dim: 8, because: it is too narrow}\n")
+    assert len(one(plugin, "tiny_vae.beta=0.1,0.3", "tiny_vae.z_dim=4").choices[0].variants) == 2
+    assert one(plugin, "tiny_vae.beta=0.3", "tiny_vae.z_dim=8").choices[0].variants
+    with pytest.raises(ConfigError, match=r"tiny_vae\.beta=0\.2 with tiny_vae\.z_dim=8 cannot work: it is too narrow"):
+        one(plugin, "tiny_vae.beta=0.3,0.2", "tiny_vae.z_dim=8")
+    with pytest.raises(ConfigError, match=r"geod\.bound='ball' with geod\.last_back=True cannot work"):
+        config.parse(["suite=3d_aware", "methods=[geod]", "geod.base=volumegan", "geod.last_back=true"])
+
+
 def test_a_suite_may_fix_the_precision_of_its_arms_and_a_run_may_change_it() -> None:
     assert config.parse(["suite=anomaly"]).precision == "fp32"
     assert config.parse(["suite=anomaly", "precision=bf16"]).precision == "bf16"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from harness.camera_conversions import to_eg3d
+from harness.cameras import look_at
 from harness.data import catalogue, objects
 from harness.data.cache import open_dataset
 from harness.data.views import Split
+from harness.priors import named_prior
 from harness.types import ConfigError, DataError, DataSpec
 
 
@@ -177,11 +182,37 @@ def test_classes_of_a_plain_folder(tmp_path: Path, heads: np.ndarray) -> None:
     path.write_text('{"labels": null}')
     assert "classes" not in spec("flat", tmp_path / "set").options
     path.write_text(json.dumps({"labels": [["00000/img00000000.png", 0]]}))
-    with pytest.raises(DataError, match=r"names no class of 00000/img00000001\.png"):
+    with pytest.raises(DataError, match=r"says nothing of 00000/img00000001\.png"):
         spec("flat", tmp_path / "set")
     path.write_text("[]")
     with pytest.raises(DataError, match=r"dataset\.json: cannot be read"):
         spec("flat", tmp_path / "set")
+
+
+def test_poses_of_a_plain_folder_in_the_form_of_eg3d(tmp_path: Path, heads: np.ndarray) -> None:
+    cameras = look_at(torch.tensor([0.4, -0.2, 0.0]), torch.tensor([0.1, -0.3, 0.0]), named_prior("wide60"))
+    labels = [(f"{number}.png", label) for number, label in enumerate(to_eg3d(cameras).tolist())]
+    for number in range(3):
+        put(tmp_path / "set" / f"{number}.png", heads[number])
+    path = tmp_path / "set" / "dataset.json"
+    path.write_text(json.dumps({"labels": labels}))
+    found = opened(spec("flat", tmp_path / "set", holdout=0), tmp_path / "cache")
+    assert "category" not in found.fields
+    expected = np.stack((cameras.azimuth, cameras.elevation, np.full(3, cameras.radius)), 1)
+    np.testing.assert_allclose(found.array("pose"), expected, atol=1e-5)
+    first = spec("flat", tmp_path / "set").content
+    path.write_text(json.dumps({"labels": [(name, labels[0][1]) for name, _ in labels]}))
+    assert spec("flat", tmp_path / "set").content != first
+    for wrong, message in (
+        ([1.0] * 24, "25 finite numbers"),
+        ([math.nan] * 25, "25 finite numbers"),
+        ([0.0] * 25, "stands at the origin"),
+        (["x"] * 25, "25 finite numbers"),
+        (3, "25 finite numbers"),
+    ):
+        path.write_text(json.dumps({"labels": [*labels[:2], ("2.png", wrong)]}))
+        with pytest.raises(DataError, match=message):
+            spec("flat", tmp_path / "set")
 
 
 # --------------------------------------------------------------------------------------------------- bad input

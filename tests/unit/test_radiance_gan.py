@@ -155,6 +155,29 @@ def test_part_of_a_discriminator_draws_the_same_fakes() -> None:
     assert first[0]["logit_real"] != second[0]["logit_real"]
 
 
+@pytest.mark.parametrize(("given", "passes"), [({"scheme": "decrease"}, 2), ({"scheme": "increase"}, 1)])
+def test_fakes_and_reals_are_judged_by_channels_of_their_own(given: dict[str, Any], passes: int) -> None:
+    method = made("dynamicd_3d", **given)
+    drawn: list[int] = []
+    draw = method.discriminator.width.draw
+    method.discriminator.width.draw = lambda: (drawn.append(1), draw())[1]
+    train(method, range(1, 2))  # without R1
+    assert method.options.d_passes == passes
+    assert len(drawn) == 1 + passes
+
+
+@pytest.mark.parametrize("layers", [2, 8])
+def test_a_part_of_the_discriminator_is_a_network_that_knows_poses_too(layers: int) -> None:
+    method = made("dynamicd_3d", scheme="constant", r_start=0.5, d_pose_layers=layers)
+    shown = method._real(batch(0))
+    whole = method.discriminator.eval()
+    method.discriminator.set_ratio(0.5)
+    part = whole.extract_subnet(0.5)
+    torch.testing.assert_close(part(shown.rgb, shown.label), whole(shown.rgb, shown.label), atol=1e-5, rtol=1e-4)
+    assert sum(p.numel() for p in part.parameters()) < sum(p.numel() for p in whole.parameters())
+    assert not part(shown.rgb, shown.label).equal(part(shown.rgb, -shown.label))
+
+
 @pytest.mark.parametrize("tier", ["smoke", "micro", "small", "paper"])
 def test_presets_are_those_of_the_base(tier: str) -> None:
     mine, base = (registry.methods()[name].preset(tier) for name in ("dynamicd_3d", "triplane"))

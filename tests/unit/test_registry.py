@@ -27,6 +27,9 @@ def test_every_card_of_the_checkout_is_valid() -> None:
         assert entry.tiers == ("smoke", "micro", "small", "paper")
         assert all(k == keys[0] for k in keys), f"the presets of {entry.name} differ in their keys"
         assert set(entry.card.switches) <= keys[0], f"{entry.name} has a switch that is no key of its presets"
+        assert all(set(clash.values) <= keys[0] for clash in entry.card.clashes), entry.name
+        for tier in entry.tiers:
+            assert not any(clash.holds(entry.preset(tier)) for clash in entry.card.clashes), (entry.name, tier)
 
 
 def test_every_suite_of_the_checkout_names_what_exists() -> None:
@@ -93,6 +96,8 @@ def test_a_missing_field_is_named_with_file_and_remedy(plugin: Path, field: str)
         ("fields: [image]", "field: [image]", "unknown field 'field'.*fields"),
         ("switches: [beta]", "switches: beta", "list of preset keys"),
         ("switches: [beta]", "controls_pose: sometimes", "true or false"),
+        ("switches: [beta]", "clashes: [{beta: 1}]", "because"),
+        ("switches: [beta]", "clashes: beta", "because"),
     ],
 )
 def test_a_wrong_field_is_named(plugin: Path, old: str, new: str, message: str) -> None:
