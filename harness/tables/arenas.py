@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.store import StoredResult
-from harness.tables.claim_files import Term, canonical
+from harness.tables.claim_files import canonical
+from harness.tables.claim_terms import Term
 from harness.types import Cell
 
 Seeds = Mapping[int, StoredResult]
@@ -133,4 +134,4 @@ def _value(term: Term, metric: str, seed: int, rows: Mapping[str, Seeds]) -> flo
             why = result.notes.get(metric)
             return f"{label} has no {metric}{f' ({why})' if why else ''}"
         values.append(value)
-    return float(values[0] - sum(values[1:]))
+    return float(values[0] - sum(values[1:])) * term.times

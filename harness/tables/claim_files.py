@@ -3,7 +3,8 @@
 A file is a list of ``claims``, ``defaults`` for their fields and a text ``about`` them. A row is named by its label in
 the tables (``uniad[mode=separate]``, ``floor:noise``); treatment and control are a row, a number, or the difference of
 two rows (``{row: uniad, minus: "uniad[mode=separate]"}``), in the claim's metric and data or, with the keys ``metric``
-and ``data``, in another column or on data with other options; several controls: the claim must hold against each.
+and ``data``, in another column or on data with other options, ``times`` a number; several controls: the claim must hold
+against each. A ``gate`` names claims without which this one is void.
 """
 
 from __future__ import annotations
@@ -12,102 +13,21 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness import registry
 from harness.cards import TIERS, Suite, nearest, read_yaml, unknown
+from harness.tables.claim_terms import JUDGED_TIERS, Claim, Term
 from harness.tables.columns import STYLES, metric_of
-from harness.types import ConfigError, digest_of
+from harness.types import ConfigError
 
 TESTS = ("sign_flip",)
-JUDGED_TIERS = ("micro", "small", "paper")
-"""Tiers whose budgets can bear a verdict; smoke only shows that everything runs."""
-
 _STATED = ("id", "text", "source")
 _TESTED = ("metric", "direction", "treatment", "control", "smallest_effect", "unit")
-_OPTIONAL = ("test", "tier", "budget", "data", "note", "untestable")
+_OPTIONAL = ("test", "tier", "budget", "data", "note", "untestable", "gate")
 _LABEL = re.compile(r"((?:floor:|oracle:)?[a-z][a-z0-9_]*)(?:\[(.+)\])?")
-
-
-@dataclass(frozen=True)
-class Term:
-    """One side of a comparison, per seed: a row, a row minus another, or a constant.
-
-    ``metric`` is its column where that is not the claim's, ``data`` are the options in which its data differ from the
-    other side's.
-    """
-
-    row: str = ""
-    minus: str = ""
-    constant: float | None = None
-    metric: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Names of the rows it needs: their labels, with the options of the data where those differ."""
-        return tuple(f"{label}{self._place}" for label in self.labels)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels of the rows it needs."""
-        return tuple(label for label in (self.row, self.minus) if label)
-
-    @property
-    def _place(self) -> str:
-        return f" at {', '.join(f'{key}={value}' for key, value in sorted(self.data.items()))}" if self.data else ""
-
-    def __str__(self) -> str:
-        if self.constant is not None:
-            return f"{self.constant:g}"
-        rows = f"({self.row} - {self.minus})" if self.minus else self.row
-        return f"{self.metric + ' of ' if self.metric else ''}{rows}{self._place}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a paper says, and how it is put to the test: ``treatment`` is ``direction`` than every one of ``controls``
-    in ``metric``, by at least ``smallest_effect`` (>= 0, in ``unit``).
-
-    ``tiers`` are those where a verdict may be given, ``budget`` the only budget that gives one; ``data`` are options
-    the data set must have. ``untestable`` holds the reason of a claim that is listed but not tested.
-    """
-
-    suite: str
-    id: str
-    text: str
-    source: str
-    metric: str = ""
-    direction: Literal["higher", "lower"] = "higher"
-    treatment: Term = Term()
-    controls: tuple[Term, ...] = ()
-    smallest_effect: float = 0.0
-    unit: str = ""
-    test: str = "sign_flip"
-    tiers: tuple[str, ...] = JUDGED_TIERS
-    budget: str = "claims"
-    data: Mapping[str, Any] = field(default_factory=dict)
-    note: str = ""
-    untestable: str = ""
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        """Labels of all rows it needs."""
-        labels = (label for term in (self.treatment, *self.controls) for label in term.rows)
-        return tuple(dict.fromkeys(labels))
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of everything the claim states; the note, which only explains, may be reworded."""
-        stated = {name: value for name, value in asdict(self).items() if name != "note"}
-        sides = [stated["treatment"], *stated["controls"]]
-        for side, key in itertools.product(sides, ("metric", "data")):
-            if not side[key]:  # claims from before these keys existed keep their digests
-                del side[key]
-        return digest_of(stated)
 
 
 def claimed_suites() -> list[str]:
@@ -137,6 +57,10 @@ def read_claims(suite: Suite) -> tuple[list[Claim], str]:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two claims are called {name!r}", where=where)
+    for claim in claims:
+        for gate in claim.gates:
+            if gate not in names or gate == claim.id:
+                raise unknown("gate", gate, [name for name in names if name != claim.id], f"{where}: {claim.id}")
     return claims, _text(raw, "about", where) if "about" in raw else ""
 
 
@@ -184,7 +108,16 @@ def _claim(raw: Mapping[str, Any], suite: Suite, path: str) -> Claim:
         budget=_one_of("budget", raw.get("budget", "claims"), {b for v in suite.budget.values() for b in v}, where),
         data=_data(raw, where),
         note=texts.get("note", ""),
+        gates=_gates(raw, where),
     )
+
+
+def _gates(raw: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    given = raw.get("gate", [])
+    gates = tuple(given) if isinstance(given, list) else (given,)
+    if not all(isinstance(gate, str) for gate in gates):
+        raise ConfigError(f"gate: {given!r} must be the id of a claim, or a list of them", where=where)
+    return gates
 
 
 def _term(raw: Any, suite: Suite, where: str) -> Term:
@@ -193,7 +126,10 @@ def _term(raw: Any, suite: Suite, where: str) -> Term:
     if isinstance(raw, str):
         return Term(row=_row(raw, suite, where))
     if isinstance(raw, dict) and raw.get("row") is not None:
-        _known(raw, ("row", "minus", "metric", "data"), where)
+        _known(raw, ("row", "minus", "metric", "data", "times"), where)
+        times = raw.get("times", 1.0)
+        if not _is_number(times) or not 0 < times < math.inf:
+            raise ConfigError(f"times: {times!r} must be a number above 0", where=where)
         rows = [raw[key] for key in ("row", "minus") if key in raw]
         if len(raw) > 1 and all(isinstance(label, str) for label in rows):
             labels = [_row(label, suite, where) for label in rows]
@@ -202,6 +138,7 @@ def _term(raw: Any, suite: Suite, where: str) -> Term:
                 minus=labels[1] if "minus" in raw else "",
                 metric=_metric(raw, where) if "metric" in raw else "",
                 data=_data(raw, where),
+                times=float(times),
             )
     raise ConfigError(
         f"{raw!r} is no row, number or difference",

@@ -9,6 +9,8 @@ The rule, fixed before any run of suite anomaly but for one case (suites/claims/
   without verdicts;
 - UNTESTED: a row is missing, or the claim says why it cannot be tested.
 
+A claim whose gate is REFUTED is void: INCONCLUSIVE whatever its own seeds say, and not counted by Holm.
+
 A claim against several controls is SUPPORTED only against each, and REFUTED by any; its p is the largest. Seeds pair
 only within one data set, one setting of the protocol, one budget and one precision. Holm's adjustment runs over all
 claims of the ledger that may reach a verdict; it stands beside every verdict and changes none, because with 5 seeds no
@@ -25,7 +27,7 @@ from typing import Literal
 from harness.store import StoredResult
 from harness.tables import stats
 from harness.tables.arenas import Arena, arenas, borrowing, paired, replicated
-from harness.tables.claim_files import Claim, Term
+from harness.tables.claim_terms import Claim, Term
 from harness.tables.rows import UNFINISHED
 
 Word = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "UNTESTED"]
@@ -92,7 +94,7 @@ def judge(
     """
     ended = [r for r in results if r.cell.tier == tier and r.status not in UNFINISHED]
     grounds = arenas(sorted(ended, key=lambda r: (r.status == "done", not stale(r), r.key)))
-    verdicts = [verdict for claim in claims for verdict in _verdicts(claim, grounds, tier, stale)]
+    verdicts = _gated([verdict for claim in claims for verdict in _verdicts(claim, grounds, tier, stale)])
     judged = [verdict.p if verdict.judged else math.nan for verdict in verdicts]
     return [replace(v, holm=adjusted) for v, adjusted in zip(verdicts, stats.holm(judged), strict=True)]
 
@@ -122,6 +124,18 @@ def _undecidable(differences: Sequence[float], replicated: bool) -> str:
     if len(differences) < stats.FEWEST_PAIRS:
         return f"{len(differences)} paired seeds, a verdict needs {stats.FEWEST_PAIRS}"
     return "" if replicated else "every seed gave the same results: the seeds replicate nothing"
+
+
+def _gated(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The same with those void that have a gate which is refuted on their data."""
+    closed = {(verdict.claim.id, verdict.data_digest) for verdict in verdicts if verdict.verdict == "REFUTED"}
+    void = [[gate for gate in v.claim.gates if (gate, v.data_digest) in closed] for v in verdicts]
+    return [
+        replace(v, verdict="INCONCLUSIVE", judged=False, reason=f"void: {', '.join(gates)} refuted; {v.reason}")
+        if gates
+        else v
+        for v, gates in zip(verdicts, void, strict=True)
+    ]
 
 
 # ------------------------------------------------------------------------------------------------------ verdicts

@@ -14,7 +14,8 @@ from harness.atomic import write_bytes
 from harness.cards import Suite
 from harness.store import Store, StoredResult
 from harness.tables import archive, stats
-from harness.tables.claim_files import JUDGED_TIERS, Claim, read_claims
+from harness.tables.claim_files import read_claims
+from harness.tables.claim_terms import JUDGED_TIERS, Claim
 from harness.tables.claims import Comparison, Verdict, judge
 from harness.tables.columns import style
 from harness.tables.leaderboard import is_stale

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from harness.tables import svg
-from harness.tables.claim_files import Claim
+from harness.tables.claim_terms import Claim
 from harness.tables.claims import Comparison
 from harness.tables.svg import Scale
 from harness.tables.text import fixed

@@ -16,7 +16,8 @@ import yaml
 from harness import cli, registry
 from harness.store import StoredResult
 from harness.tables import ledger
-from harness.tables.claim_files import Claim, canonical, claimed_suites, read_claims
+from harness.tables.claim_files import canonical, claimed_suites, read_claims
+from harness.tables.claim_terms import Claim
 from harness.tables.claims import Verdict, judge
 from harness.types import Budget, ConfigError
 from tests.unit.stored_results import DATA, Shelf, result
@@ -103,6 +104,10 @@ def test_every_committed_claim_can_be_read() -> None:
         ({"tier": "mikro"}, "Did you mean micro"),
         ({"budget": "claim"}, "Did you mean claims"),
         ({"data": "head"}, "data: must map"),
+        ({"control": {"row": "hologan", "times": 0}}, "times: 0 must be a number above 0"),
+        ({"gate": 3}, "must be the id of a claim"),
+        ({"gate": "rotatoin"}, "unknown gate 'rotatoin'"),
+        ({"gate": "rotation"}, "unknown gate 'rotation'"),
     ],
 )
 def test_a_wrong_claim_says_where_and_what(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -290,6 +295,28 @@ def test_a_difference_of_differences(tmp_path: Path) -> None:
     (compared,) = verdict_of(claim, results).comparisons
     assert compared.differences == pytest.approx((0.7, 0.3, 0.65, 0.5, 0.4))
     assert verdict_of(claim, results).verdict == "SUPPORTED"
+
+
+def test_a_row_times_a_number_is_a_margin_in_parts_of_it(tmp_path: Path) -> None:
+    control = {"row": "hologan[train_rotation=none]", "times": 0.1}
+    (claim,) = read(tmp_path, {**ROTATION, "control": control, "smallest_effect": 0})
+    (comparison,) = verdict_of(claim, RESULTS).comparisons
+    assert comparison.control == "0.1 x hologan[train_rotation=none]"
+    assert comparison.differences == pytest.approx([high - 0.1 * low for high, low in zip(HIGH, LOW, strict=True)])
+    (plain,) = read(tmp_path, {**ROTATION, "control": {**control, "times": 1, "metric": "pose_corr"}})
+    assert plain.controls[0].times == 1
+    assert claim.digest != plain.digest
+
+
+def test_a_refuted_gate_voids_what_stands_behind_it(tmp_path: Path) -> None:
+    gate = {**ROTATION, "id": "gate", "direction": "lower", "smallest_effect": 0}
+    claims = read(tmp_path, {**ROTATION, "gate": "gate"}, gate)
+    assert claims[0].digest != read(tmp_path, ROTATION)[0].digest
+    void, closed = judge(claims, RESULTS, "micro")
+    assert (closed.verdict, void.verdict, void.judged) == ("REFUTED", "INCONCLUSIVE", False)
+    assert void.reason.startswith("void: gate refuted; ")
+    claims = read(tmp_path, {**ROTATION, "gate": ["gate"]}, {**gate, "direction": "higher"})
+    assert [verdict.verdict for verdict in judge(claims, RESULTS, "micro")] == ["SUPPORTED", "SUPPORTED"]
 
 
 def test_columns_of_one_row_are_compared(tmp_path: Path) -> None:
