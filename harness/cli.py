@@ -48,7 +48,7 @@ def _dispatch(argv: list[str]) -> int:
     if argv and argv[0] in _VERBS:
         return _VERBS[argv[0]][1](argv[1:])
     if argv and not argv[0].startswith("-"):
-        from harness.cards import unknown
+        from harness.naming import unknown
 
         raise unknown("command", argv[0], _VERBS, "command line")
     parser = argparse.ArgumentParser(

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry, values
-from harness.cards import MAIN, PRECISIONS, TIERS, Suite, nearest, refuse_code, unknown
+from harness.naming import PRECISIONS, TIERS, nearest, unknown
 from harness.registry import MethodEntry
 from harness.running.settings import RERUNS, RunSettings, default_cache
+from harness.suite_files import MAIN, Suite
 from harness.types import Budget, ConfigError, DataSpec, Tier
 from harness.values import COMMAND_LINE, Variant
+from harness.yaml_files import refuse_code
 
 EXECUTORS = ("local", "processes", "slurm", "ray")
 _OPEN = ("data.options",)  # what may stand below is known to the data family, which checks it

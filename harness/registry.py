@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import codedigest
-from harness.cards import TIERS, Card, Suite, read_card, read_preset, read_suite, unknown
+from harness.cards import Card, read_card, read_preset
+from harness.naming import TIERS, unknown
+from harness.suite_files import Suite, read_suite
 from harness.types import Cell, ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.cards import Scalar, Suite, unknown
+from harness.cards import Scalar
+from harness.naming import unknown
 from harness.registry import MethodEntry
+from harness.suite_files import Suite
 from harness.types import Budget, ConfigError, DataSpec, Tier
 
 COMMAND_LINE = "command line"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
-from harness.cards import unknown
 from harness.console import columns, leaderboard_text
+from harness.naming import unknown
 from harness.types import ConfigError, HarnessError
 from harness.words import above_zero, key_values, names
 from harness.words import tier as tier_of

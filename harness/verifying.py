@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.cards import unknown
 from harness.console import columns
+from harness.naming import unknown
 from harness.running.cell import label
 from harness.running.cell_check import NOT_SCORED, Check, check_cell
 from harness.running.settings import RunSettings

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from harness.cards import TIERS, unknown
+from harness.naming import TIERS, unknown
 from harness.types import ConfigError
 from harness.values import COMMAND_LINE
 

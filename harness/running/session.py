@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from harness import config as configuration
-from harness.cards import MAIN
 from harness.config import RunConfig
 from harness.console import Console, columns, duration, leaderboard_text
 from harness.running import plan as planning
 from harness.running.cell import finished
 from harness.running.plan import Plan
 from harness.store import Store, StoredResult
+from harness.suite_files import MAIN
 from harness.tables import leaderboard
 from harness.tables.costs import CPU, by_stage
 from harness.tables.rows import Row, gather

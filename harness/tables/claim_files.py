@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.cards import TIERS, Suite, nearest, read_yaml, unknown
+from harness.naming import TIERS, nearest, unknown
+from harness.suite_files import Suite
 from harness.tables.claim_terms import JUDGED_TIERS, Claim, Term
 from harness.tables.columns import STYLES, metric_of
 from harness.types import ConfigError
+from harness.yaml_files import read_yaml
 
 TESTS = ("sign_flip",)
 _STATED = ("id", "text", "source")

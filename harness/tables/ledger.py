@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.atomic import write_bytes
-from harness.cards import Suite
 from harness.store import Store, StoredResult
+from harness.suite_files import Suite
 from harness.tables import archive, stats
 from harness.tables.claim_files import read_claims
 from harness.tables.claim_terms import JUDGED_TIERS, Claim

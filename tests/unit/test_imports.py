@@ -21,6 +21,7 @@ LIGHT = (
     *(
         "harness.types",
         "harness.cards",
+        "harness.suite_files",
         "harness.config",
         "harness.values",
         "harness.registry",

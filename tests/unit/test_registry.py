@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness import registry
-from harness.cards import read_card, read_preset, read_suite, read_yaml
+from harness.cards import read_card, read_preset
+from harness.suite_files import read_suite
 from harness.types import ConfigError
+from harness.yaml_files import read_yaml
 
 
 def rewrite(path: Path, old: str, new: str) -> None:

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from harness import registry
-from harness.cards import TIERS
 from harness.metrics.card import parse_column
+from harness.naming import TIERS
 from harness.store import Store
 from harness.tables import archive, label_curves, leaderboard, markdown
 from harness.tables.claim_files import canonical, read_claims

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry, values
-from harness.cards import PRECISIONS, TIERS, unknown
 from harness.config import default_store
+from harness.naming import PRECISIONS, TIERS, unknown
 from harness.running.profiling.subjects import Subject, known_methods, methods_of, subjects
 from harness.running.profiling.suite import read_throughput_suite
 from harness.running.settings import RunSettings, default_cache

@@ -9,10 +9,11 @@ from typing import Any
 
 from harness import config as configuration
 from harness import registry
-from harness.cards import MAIN, Suite, unknown
 from harness.config import RunConfig
+from harness.naming import unknown
 from harness.running import plan as planning
 from harness.running.profiling.suite import ThroughputSuite
+from harness.suite_files import MAIN, Suite
 from harness.types import Budget, Cell, ConfigError
 from harness.values import COMMAND_LINE
 

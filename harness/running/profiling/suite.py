@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
-from harness.cards import TIERS, read_yaml, unknown
+from harness.naming import TIERS, unknown
 from harness.types import Cell, ConfigError, DataSpec
+from harness.yaml_files import read_yaml
 
 _FIELDS = ("name", "title", "protocol", "tier", "at", "limits", "presets", "shapes")
 _LIMITS = ("warmup", "blocks", "calls", "seconds")
