@@ -131,7 +131,8 @@ def _preface(verdicts: Sequence[Verdict]) -> str:
         "**How it is decided.** Differences are paired by seed and positive in the claimed direction. SUPPORTED: their "
         "mean is at least the smallest effect that matters, and the exact one-sided sign-flip test rejects no effect "
         f"at {stats.ALPHA}. REFUTED: the same test rejects the smallest effect that matters. INCONCLUSIVE: neither; "
-        f"also fewer than {stats.FEWEST_PAIRS} pairs, or another budget than the claim's. UNTESTED: a row is missing. "
+        f"also fewer than {stats.FEWEST_PAIRS} pairs, another budget than the claim's, or a refuted gate, "
+        "without which the claim means nothing (void). UNTESTED: a row is missing. "
         "In brackets the effects that the test does not reject (with 5 seeds: the smallest and the largest difference, "
         "coverage 0.94). A claim against several controls must hold against each; the line shows the one that decides.",
         f"**Many claims.** Holm's column adjusts p for the {len(judged)} claims judged here and changes no verdict: "

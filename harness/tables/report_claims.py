@@ -16,7 +16,7 @@ from harness.tables.text import count, fixed
 MEANINGS = {
     "SUPPORTED": "the effect is at least the smallest one that matters, and chance is ruled out at 0.05",
     "REFUTED": "an effect of the size that matters is ruled out",
-    "INCONCLUSIVE": "neither; or too few seeds, or another budget than the claim's",
+    "INCONCLUSIVE": "neither; or too few seeds, another budget than the claim's, a refuted gate",
     "UNTESTED": "a row was not run, or the claim cannot be tested here",
 }
 
