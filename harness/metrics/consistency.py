@@ -1,7 +1,9 @@
 """Multi-view consistency of images and depths rendered from known cameras; statistics in float64.
 
 A pixel p of view k goes to the world point X_k(p) by its z-depth and from there to view l. It counts where view k is
-opaque, and X lands inside view l by at least one pixel and in front of it. Bilinear sampling between pixel centres.
+opaque, and X lands inside view l by at least one pixel and in front of it. Bilinear sampling between pixel centres that
+are all opaque: on the rim a mean of surface and background belongs to neither, and what a renderer says of the depth of
+empty space is its own affair.
 A flat card scores well on all of these: print them beside a depth error and the pose range.
 """
 
@@ -26,6 +28,7 @@ MINIMUM_OVERLAP = 0.1  # of the foreground; pairs with less are skipped and coun
 DEPTH_CAP = 5.0  # in units of tau
 BORDER = 1.0  # pixels
 SNAP = 1e-6  # pixels: closer samples are the pixel centre itself, so that an unmoved camera has error 0
+WHOLE = 1e-9  # of a sum of weights that rounding may take from 1
 BLOCK_PIXELS = 1 << 18
 
 _PROTOCOL = ("tau", "views", "span", "n")
@@ -68,7 +71,7 @@ def reprojection_error(
 
     ``images`` float [N,3,H,W] in [-1,1]; ``depth`` z-depth [N,H,W], positive where opaque; ``pairs`` integer [P,2];
     ``opacity`` [N,H,W] in [0,1], None: opaque where depth is positive; q = 2 for ``norm="l2"``, 1 for ``"l1"``;
-    channels averaged. Visible: view l's depth at the landing point is within ``tau`` times the point's own depth there.
+    channels averaged. Visible: it lands on opaque pixels of view l, whose depth there is within ``tau`` times its own.
     Returns ``value``, ``valid_fraction`` (mean share of foreground that counts) and ``n_skipped`` (pairs whose share is
     below 0.1); value is NaN when every pair is skipped. Raises UnknownOption, NonPositiveDepth, OutOfRange,
     ShapeMismatch, EmptyInput, NonFinite.
@@ -82,7 +85,7 @@ def reprojection_error(
     values, fractions = [], []
     for warp in views.warps():
         seen = _bilinear(views.depth[warp.into][:, None].double(), warp.position)[:, 0]
-        visible = warp.inside & ((warp.z - seen).abs() < tau * warp.z)
+        visible = warp.hits & ((warp.z - seen).abs() < tau * warp.z)
         moved = _bilinear(pictures[warp.into].double(), warp.position)
         difference = (pictures[warp.source].double() - moved).abs()
         error = (difference.square() if norm == "l2" else difference).mean(1)
@@ -104,7 +107,8 @@ def depth_reprojection_error(
     """Geometry-only consistency: mean over pairs of the mean over opaque in-frame pixels of the relative depth gap.
 
     The gap is min(|z_l(X) - depth_l(pi_l X)|, 5 tau (far - near)) / (far - near), in [0, 5 tau], without a visibility
-    test. Arguments as in ``reprojection_error``. Pairs without a pixel in frame are left out; NaN if none is left.
+    test; 5 tau where view l is empty, none on the rim between. Arguments as in ``reprojection_error``. Pairs without a
+    pixel that counts are left out; NaN if none is left.
     Raises NonPositiveDepth, OutOfRange, ShapeMismatch, EmptyInput, NonFinite.
     """
     views = _Views.of(depth, cameras, pairs, opacity, "depth_reproj")
@@ -112,16 +116,17 @@ def depth_reprojection_error(
     values = []
     for warp in views.warps():
         seen = _bilinear(views.depth[warp.into][:, None].double(), warp.position)[:, 0]
-        gap = (warp.z - seen).abs().clamp_max(DEPTH_CAP * tau * span) / span
-        values.append(torch.where(warp.inside, gap, 0.0).sum((1, 2)) / warp.inside.sum((1, 2)))
+        gap = torch.where(warp.hits, (warp.z - seen).abs() / span, torch.inf).clamp_max(DEPTH_CAP * tau)
+        counted = warp.hits | warp.misses
+        values.append(torch.where(counted, gap, 0.0).sum((1, 2)) / counted.sum((1, 2)))
     return float(torch.cat(values).nanmean())
 
 
 def cycle_displacement(depth: Array, cameras: Cameras, *, pairs: Array, opacity: Array | None = None) -> float:
     """Median displacement in pixels of going from view k to view l and back by the two depth maps; mean over pairs.
 
-    Arguments as in ``reprojection_error``. Pixels count that land in frame on a positive depth. Pairs without any are
-    left out; NaN if none is left. Raises NonPositiveDepth, OutOfRange, ShapeMismatch, EmptyInput, NonFinite.
+    Arguments as in ``reprojection_error``. Pixels count that land in frame on opaque pixels. Pairs without any are left
+    out; NaN if none is left. Raises NonPositiveDepth, OutOfRange, ShapeMismatch, EmptyInput, NonFinite.
     """
     views = _Views.of(depth, cameras, pairs, opacity, "cycle_px")
     values = []
@@ -129,7 +134,7 @@ def cycle_displacement(depth: Array, cameras: Cameras, *, pairs: Array, opacity:
         seen = _bilinear(views.depth[warp.into][:, None].double(), warp.position)[:, 0]
         back, _ = views.project(views.lift(warp.position, seen, warp.into), warp.source)
         moved = torch.linalg.vector_norm(back - views.grid, dim=-1)
-        moved = torch.where(warp.inside & (seen > 0), moved, torch.nan)
+        moved = torch.where(warp.hits, moved, torch.nan)
         values.append(moved.flatten(1).nanquantile(0.5, dim=1))
     return float(torch.cat(values).nanmean())
 
@@ -168,13 +173,15 @@ def warping_error(images: Array, depth: Array, warped_coords: Array, mask: Array
 # ---------------------------------------------------------------------------------------------------- geometry
 @dataclass(frozen=True)
 class _Warp:
-    """Pixels of some pairs' first views seen from their second ones: ``position`` in pixel indices [B,H,W,2]."""
+    """Opaque pixels of some pairs' first views seen from their second ones: ``position`` in pixel indices [B,H,W,2],
+    those that land on opaque pixels alone (``hits``) and on empty ones alone (``misses``)."""
 
     source: Tensor
     into: Tensor
     position: Tensor
     z: Tensor
-    inside: Tensor
+    hits: Tensor
+    misses: Tensor
 
 
 @dataclass(frozen=True)
@@ -231,7 +238,9 @@ class _Views:
             points = self.lift(self.grid.expand(len(part), -1, -1, -1), self.depth[source].double(), source)
             position, z = self.project(points, into)
             framed = ((position >= BORDER - 0.5) & (position <= limit)).all(-1)
-            yield _Warp(source, into, position, z, self.opaque[source] & framed & (z > 0))
+            inside = self.opaque[source] & framed & (z > 0)
+            share = _bilinear(self.opaque[into][:, None].double(), position)[:, 0]
+            yield _Warp(source, into, position, z, inside & (share > 1 - WHOLE), inside & (share < WHOLE))
 
     def lift(self, position: Tensor, z: Tensor, view: Tensor) -> Tensor:
         """World points [B,H,W,3] at pixel positions [B,H,W,2] and z-depths [B,H,W] of the views [B]."""

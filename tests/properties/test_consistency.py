@@ -65,6 +65,23 @@ def test_values_lie_in_their_range(scene: Scene) -> None:
 
 
 @MODEST
+@given(scenes(), st.floats(0.01, 9))
+def test_the_depth_of_empty_space_does_not_matter(scene: Scene, fog: float) -> None:
+    images, depth, cameras, pairs = scene
+    opacity = (depth > 0).double()
+    filled = torch.where(depth > 0, depth, fog)
+    for norm in ("l1", "l2"):
+        one, two = (
+            reprojection_error(images, z, cameras, pairs=pairs, opacity=opacity, norm=norm)  # type: ignore[arg-type]
+            for z in (depth, filled)
+        )
+        np.testing.assert_array_equal(list(one.values()), list(two.values()))
+    for measure in (depth_reprojection_error, cycle_displacement):
+        one, two = (measure(z, cameras, pairs=pairs, opacity=opacity) for z in (depth, filled))
+        np.testing.assert_array_equal(one, two)
+
+
+@MODEST
 @given(scenes(), st.randoms(use_true_random=False))
 def test_order_of_pairs_and_numbering_of_views_do_not_matter(scene: Scene, random) -> None:
     images, depth, cameras, pairs = scene

@@ -269,6 +269,22 @@ def test_the_truth_itself_has_no_error_and_its_pictures_no_finite_ratio(arrays: 
 
 
 @FEW
+@given(inverted(), st.sampled_from(["all", "given", "first"]))
+def test_objects_that_no_code_explains_lack_a_depth_and_leave_the_rest(
+    arrays: dict[str, np.ndarray], gone: str
+) -> None:
+    where = {"all": (slice(None),), "given": (slice(None), 0), "first": (0,)}[gone]
+    arrays["inv_mask"][where] = 0
+    sheet = scored(arrays)
+    views = arrays["inv_mask"].shape[:2]
+    empty = int((arrays["inv_mask"].reshape(*views, -1) == 0).all(-1).sum())
+    assert int(np.isnan(sheet.per_sample["inv_side"]).sum()) == empty
+    assert sheet.notes["inversion_depth"].startswith(f"{math.prod(views) - empty} of {math.prod(views)} views")
+    assert math.isnan(sheet.metrics[SIDES[0]]) == (gone in ("all", "given") or views[0] == 1)
+    assert math.isfinite(sheet.metrics[PICTURES[0]])
+
+
+@FEW
 @given(inverted(), st.floats(0.25, 4), seeds)
 def test_scores_of_fitted_codes_do_not_depend_on_order_or_scale(
     arrays: dict[str, np.ndarray], factor: float, seed: int

@@ -137,6 +137,16 @@ def test_depth_gap_is_capped():
     assert depth_reprojection_error(depth, cameras, pairs=torch.tensor([[0, 1]])) == pytest.approx(0.1)
 
 
+def test_a_surface_that_is_not_there_in_the_next_view_counts_as_the_largest_gap():
+    cameras = cam.select(cam.stack_sweep(PRIOR, [0.0]), [0, 0])
+    depth = torch.full((2, 8, 8), 4.0)
+    depth[1, :, 4:] = 0
+    pairs = torch.tensor([[0, 1]])
+    assert depth_reprojection_error(depth, cameras, pairs=pairs) == pytest.approx(0.1 * 3 / 6)  # without the border
+    found = reprojection_error(torch.zeros(2, 3, 8, 8), depth, cameras, pairs=pairs, norm="l1")
+    assert found["valid_fraction"] == pytest.approx(6 * 3 / 64)
+
+
 def test_opacity_selects_the_foreground():
     cameras = cam.stack_sweep(PRIOR, SWEEP)
     images, depth = sphere(cameras, 16)

@@ -57,6 +57,7 @@ def score_depth(
     values = side_errors(own, target, inside)
     sheet.put(SIDE, 100 * mean_of(values), EMPTY)
     sheet.per_sample["side"] = values
+    sheet.notes["depth"] = f"{np.count_nonzero(~np.isnan(values))} of {len(values)} pictures count"
     constant = torch.ones_like(own)
     mean = torch.from_numpy(mean_map.astype(np.float32)).expand_as(own)
     for column, floor in zip(FLOORS, (constant, mean), strict=True):
@@ -115,6 +116,8 @@ def solid_inside(depth: Tensor, mask: NDArray) -> Tensor:
 
 def side_errors(own: Tensor, target: Tensor, inside: Tensor) -> NDArray[np.float64]:
     """SIDE per picture [N]; NaN where fewer than two pixels are ``inside``; elsewhere ``own`` may be anything."""
+    if not bool(inside.any()):
+        return np.full(len(own), math.nan)
     positive = torch.where(inside, own, 1.0)
     return np.asarray(scale_invariant_depth_error(positive, target, mask=inside, reduction="none"))
 

@@ -85,6 +85,11 @@ def _score_depth(sheet: Sheet, predictions: Mapping[str, NDArray], mean_map: NDA
     for column, part in zip(SIDES, (sides[:, :1], sides[:, 1:]), strict=True):
         sheet.put(column, 100 * geometry.mean_of(part), geometry.EMPTY)
     sheet.per_sample["inv_side"] = sides
+    share = float(inside.sum() / both[1].sum().clamp(min=1))
+    counted = np.count_nonzero(~np.isnan(sides))
+    sheet.notes["inversion_depth"] = (
+        f"{counted} of {sides.size} views and {share:.2f} of the true objects' pixels count"
+    )
     first = torch.arange(0, len(flat), shape[1])
     mean = torch.from_numpy(mean_map.astype(np.float32)).expand(len(first), -1, -1)
     for column, floor in zip(FLOORS, (torch.ones_like(mean), mean), strict=True):
