@@ -84,6 +84,7 @@ def _classes(labels: Mapping[Path, Any], path: Path) -> dict[Path, int]:
 
 def _poses(labels: Mapping[Path, Any], path: Path) -> dict[Path, tuple[float, ...]]:
     """Azimuth, elevation and radius of cameras given as EG3D does: ``cam2world`` row by row, then intrinsics."""
+    # As camera_conversions.from_eg3d, of which this needs the position alone; listings answer without torch.
     try:
         numbers = np.array([[float(number) for number in label] for label in labels.values()])
         found = numbers.reshape(-1, 25) if np.isfinite(numbers).all() else None
