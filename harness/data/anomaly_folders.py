@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from harness.data import cifar10, mvtec_source
+from harness.data.listing import given_root
 from harness.data.pictures import FILTERS, folder_digest
 from harness.data.sources import Source
 from harness.types import ConfigError, DataSpec, PosePrior, Tier
@@ -40,8 +41,7 @@ def spec(
     the seed) or ``all``. Raises ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
     name = f"folder/{kind}"
-    if root is None:
-        raise ConfigError("no folder given", where=name, remedy="Say where the images are with root=PATH.")
+    root = given_root(root, name)
     side = resolution or RESOLUTIONS[kind][tier]
     if side not in SIDES:
         sides = ", ".join(map(str, SIDES))
@@ -70,7 +70,7 @@ def spec(
         options={**values, "categories": categories},
         version=VERSION,
         seed=seed,
-        root=str(root),
+        root=root,
         content=folder_digest(place, files),
     )
 

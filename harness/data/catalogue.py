@@ -15,6 +15,7 @@ from harness.data import (
     streets_source,
 )
 from harness.data.layouts import LAYOUTS, list_layout
+from harness.data.listing import given_root
 from harness.data.objects import CLASSES
 from harness.data.pictures import FILTERS, folder_digest
 from harness.data.splits import RESOLUTIONS, TIERS, VIEWS, sizes
@@ -123,8 +124,7 @@ def _folder(
     root: str | Path | None,
     options: Mapping[str, Option],
 ) -> DataSpec:
-    if root is None:
-        raise ConfigError("no folder given", where=name, remedy="Say where the images are with root=PATH.")
+    root = given_root(root, name)
     layout = LAYOUTS[kind]
     values: dict[str, Option] = {"crop": 0, "filter": "box", "subset": 0, **layout.options}
     for option in options:
@@ -155,7 +155,7 @@ def _folder(
         options=values,
         version=VERSION,
         seed=seed,
-        root=str(root),
+        root=root,
         content=folder_digest(Path(root), files, listing.labels()),
     )
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from harness.data import defect_fields  # noqa: F401  (registers mask and defect)
 from harness.data.fields import Array, Storage
+from harness.data.listing import given_root
 from harness.data.pictures import FILTERS
-from harness.data.sources import SHARD_ROWS, code_digest
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
 from harness.types import ConfigError, DataError, DataSpec
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -46,10 +47,7 @@ class Cifar10Source:
         self.spec = spec
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            known = ", ".join(self.spec.splits)
-            raise DataError(f"no split '{split}'", where=self.spec.name, remedy=f"This set has: {known}.")
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return dict.fromkeys(("image", "category") + ("mask", "defect") * (split == "test"), "plain")
@@ -95,9 +93,7 @@ class Cifar10Source:
         return code_digest("pictures", "cifar10")
 
     def _folder(self) -> Path:
-        if self.spec.root is None:
-            raise DataError("no folder given", where=self.spec.name, remedy="Say where the files are with root=PATH.")
-        return _batches(Path(self.spec.root))
+        return _batches(Path(given_root(self.spec.root, self.spec.name)))
 
 
 def contents(root: Path, options: Mapping[str, str], seed: int) -> tuple[dict[str, int], int, list[Path]]:

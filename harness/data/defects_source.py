@@ -10,8 +10,8 @@ from typing import Any
 from harness.data import defect_fields, defects
 from harness.data.defects_categories import CATEGORIES
 from harness.data.fields import Array, Storage
-from harness.data.sources import SHARD_ROWS, code_digest
-from harness.types import ConfigError, DataError, DataSpec, Tier
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
+from harness.types import ConfigError, DataSpec, Tier
 
 assert defect_fields  # imported for its entries in the table of fields
 
@@ -112,11 +112,7 @@ class DefectsSource:
         self.spec = spec
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            raise DataError(
-                f"no split '{split}'", where=self.spec.name, remedy=f"Splits: {', '.join(self.spec.splits)}."
-            )
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return dict.fromkeys(_TRAIN if split == "train" else _HELD_OUT, "plain")

@@ -10,9 +10,9 @@ import numpy as np
 
 from harness.data.fields import Array, Storage
 from harness.data.layouts import LAYOUTS, list_layout, matrix
-from harness.data.listing import Listing
+from harness.data.listing import Listing, given_root
 from harness.data.pictures import filter_called, open_picture, resized
-from harness.data.sources import SHARD_ROWS, code_digest
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
 from harness.types import DataError, DataSpec
 
 CELEBA_MIRROR = (1, 0, 2, 4, 3)  # left eye, right eye, nose, left mouth corner, right mouth corner
@@ -28,16 +28,13 @@ class FoldersSource:
     def listing(self) -> Listing:
         """Files and labels of the user's folder."""
         spec = self.spec
-        if spec.root is None:
-            raise DataError("no folder given", where=spec.name, remedy="Say where the images are with root=PATH.")
         layout = spec.name.partition("/")[2]
-        return _list_files(layout, spec.root, tuple(spec.options.items()), spec.seed, spec.content)
+        return _list_files(
+            layout, given_root(spec.root, spec.name), tuple(spec.options.items()), spec.seed, spec.content
+        )
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            known = ", ".join(self.spec.splits)
-            raise DataError(f"no split '{split}'", where=self.spec.name, remedy=f"This folder has: {known}.")
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         names = ["image", "identity"]

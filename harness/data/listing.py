@@ -33,6 +33,13 @@ class Listing:
         return [tuple(kind.get(path) for kind in said) for files in self.splits.values() for path in files if said]
 
 
+def given_root(root: str | Path | None, where: str) -> str:
+    """The folder of the user's images; raises ConfigError where none was given."""
+    if root is None:
+        raise ConfigError("no folder given", where=where, remedy="Say where the images are with root=PATH.")
+    return str(root)
+
+
 def one_of(options: Options, key: str, known: Sequence[str], where: str = "") -> None:
     """Raise ConfigError, with the nearest, unless the option ``key`` is one of the ``known`` words."""
     if options[key] not in known:

@@ -11,11 +11,12 @@ import numpy as np
 
 from harness.data import defect_fields  # noqa: F401  (registers mask and defect)
 from harness.data.fields import Array, Storage
+from harness.data.listing import given_root
 from harness.data.masks import picked, read_mask
 from harness.data.mvtec import Item, Tree, check_splits, list_tree
 from harness.data.pictures import FILTERS, open_picture
-from harness.data.sources import SHARD_ROWS, code_digest
-from harness.types import DataError, DataSpec
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
+from harness.types import DataSpec
 
 LICENCE = "MVTec-AD: CC BY-NC-SA 4.0; other sets in its layout: their owner's"
 
@@ -34,15 +35,10 @@ class MvtecSource:
     def tree(self) -> Tree:
         """Files and labels of the user's folder."""
         spec = self.spec
-        if spec.root is None:
-            raise DataError("no folder given", where=spec.name, remedy="Say where the images are with root=PATH.")
-        return _tree(spec.root, str(spec.options["only"]), spec.content)
+        return _tree(given_root(spec.root, spec.name), str(spec.options["only"]), spec.content)
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            known = ", ".join(self.spec.splits)
-            raise DataError(f"no split '{split}'", where=self.spec.name, remedy=f"This folder has: {known}.")
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return dict.fromkeys(("image", "category") + ("mask", "defect") * (split == "test"), "plain")

@@ -9,9 +9,9 @@ import numpy as np
 
 from harness.data import atlas, objects
 from harness.data.fields import Array, Storage
-from harness.data.sources import SHARD_ROWS, code_digest
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
 from harness.data.splits import stored
-from harness.types import DataError, DataSpec
+from harness.types import DataSpec
 
 # Every module that can change a pixel.
 _CODE = (
@@ -28,11 +28,7 @@ class ObjectsSource:
         self.kind = objects.class_of(spec)
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            raise DataError(
-                f"no split '{split}'", where=self.spec.name, remedy=f"Splits: {', '.join(self.spec.splits)}."
-            )
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return stored(split)

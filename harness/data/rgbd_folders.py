@@ -14,10 +14,10 @@ import numpy as np
 from harness.data import rooms_fields
 from harness.data.depth_files import centre_square, read_depth, resized_depth
 from harness.data.fields import Array, Storage
-from harness.data.listing import one_of
+from harness.data.listing import given_root, one_of
 from harness.data.pictures import FILTERS, filter_called, folder_digest, open_picture, resized
 from harness.data.rgbd_pairs import UNUSABLE, RgbdListing, RgbdPair, check_pair, list_pairs
-from harness.data.sources import SHARD_ROWS, Source, code_digest
+from harness.data.sources import SHARD_ROWS, Source, code_digest, rows_of
 from harness.data.splits import RESOLUTIONS
 from harness.types import ConfigError, DataError, DataSpec, PosePrior, Tier, digest_of
 
@@ -57,8 +57,7 @@ def spec(
     ConfigError with the nearest valid names, DataError for a folder that does not fit.
     """
     name = f"folder/{kind}"
-    if root is None:
-        raise ConfigError("no folder given", where=name, remedy="Say where the images are with root=PATH.")
+    root = given_root(root, name)
     side = resolution or RESOLUTIONS[tier]
     if side not in SIDES:
         raise ConfigError(
@@ -91,7 +90,7 @@ def spec(
         options=values,
         version=VERSION,
         seed=seed,
-        root=str(root),
+        root=root,
         content=digest_of({"files": folder_digest(place, [*files, *found.lists]), "order": order}),
     )
 
@@ -121,15 +120,10 @@ class RgbdSource:
     def listing(self) -> RgbdListing:
         """Files of the user's folder by split."""
         spec = self.spec
-        if spec.root is None:
-            raise DataError("no folder given", where=spec.name, remedy="Say where the images are with root=PATH.")
-        return _listing(spec.root, tuple(spec.options.items()), spec.seed, spec.content)
+        return _listing(given_root(spec.root, spec.name), tuple(spec.options.items()), spec.seed, spec.content)
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            known = ", ".join(self.spec.splits)
-            raise DataError(f"no split '{split}'", where=self.spec.name, remedy=f"This folder has: {known}.")
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return {"image": "plain", "depth_coded": "plain", "identity": "plain"}

@@ -11,8 +11,8 @@ from typing import Any
 from harness.data import rooms, rooms_fields
 from harness.data.fields import Array, Storage
 from harness.data.rooms_furniture import LABELS
-from harness.data.sources import SHARD_ROWS, code_digest
-from harness.types import ConfigError, DataError, DataSpec, PosePrior, Tier
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
+from harness.types import ConfigError, DataSpec, PosePrior, Tier
 
 assert rooms_fields  # imported for its entries in the table of fields
 
@@ -95,11 +95,7 @@ class RoomsSource:
         self.spec = spec
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            raise DataError(
-                f"no split '{split}'", where=self.spec.name, remedy=f"Splits: {', '.join(self.spec.splits)}."
-            )
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         names = (*_ALWAYS, "normal") if split in ("test", "multiview") else _ALWAYS

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from harness.data.label_pairs import SHARE
+from harness.data.listing import given_root
 from harness.data.pictures import FILTERS, folder_digest
 from harness.data.segmentation_source import PADS, SegmentationSource, list_files
 from harness.data.sources import Source
@@ -53,8 +54,7 @@ def spec(
     valid names, DataError for a folder that does not fit.
     """
     name = f"folder/{kind}"
-    if root is None:
-        raise ConfigError("no folder given", where=name, remedy="Say where the images are with root=PATH.")
+    root = given_root(root, name)
     if prior is not None:
         raise ConfigError("its images have no camera pose", where=name, remedy="Leave out data.options.prior.")
     side = resolution or RESOLUTIONS[tier]
@@ -87,7 +87,7 @@ def spec(
         options={**values, **found.options, **FIXED[kind]},
         version=VERSION,
         seed=seed,
-        root=str(root),
+        root=root,
         content=digest_of({"files": folder_digest(place, files), "order": order}),
     )
 

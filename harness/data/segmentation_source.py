@@ -16,9 +16,10 @@ from harness.data.fields import Array, Storage
 from harness.data.label_files import read_numbers, read_red16
 from harness.data.label_ids import CITYSCAPES, CITYSCAPES_PALETTE, IGNORE, TABLES, VOC, to_train_ids, voc_palette
 from harness.data.label_pairs import Division, Options, Pair, divide, shuffled
+from harness.data.listing import given_root
 from harness.data.masks import picked
 from harness.data.pictures import FILTERS, open_picture
-from harness.data.sources import SHARD_ROWS, code_digest
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
 from harness.types import DataError, DataSpec
 
 LICENCES = {
@@ -45,15 +46,12 @@ class SegmentationSource:
     def division(self) -> Division:
         """Files of the user's folder by split."""
         spec = self.spec
-        if spec.root is None:
-            raise DataError("no folder given", where=spec.name, remedy="Say where the images are with root=PATH.")
-        return _division(_kind(spec), spec.root, tuple(spec.options.items()), spec.seed, spec.content)
+        return _division(
+            _kind(spec), given_root(spec.root, spec.name), tuple(spec.options.items()), spec.seed, spec.content
+        )
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            known = ", ".join(self.spec.splits)
-            raise DataError(f"no split '{split}'", where=self.spec.name, remedy=f"This set has: {known}.")
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return {"image": "plain", "label": "plain"}

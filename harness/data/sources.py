@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ import numpy as np
 
 from harness.codedigest import source_digest
 from harness.data.fields import Array, Storage
-from harness.types import DataSpec, digest_of
+from harness.types import DataError, DataSpec, digest_of
 
 SHARD_ROWS = 512  # 256 above 64 px
 
@@ -81,6 +82,16 @@ def open_source(spec: DataSpec) -> Source:
     from harness.data.objects_source import ObjectsSource
 
     return ObjectsSource(spec)
+
+
+def rows_of(spec: DataSpec, split: str) -> int:
+    """Number of samples of a split; raises DataError, with the nearest, for a split that does not exist."""
+    if split not in spec.splits:
+        near = get_close_matches(split, spec.splits, n=1)
+        raise DataError(
+            f"no split '{split}'", where=spec.name, nearest=near, remedy=f"Splits: {', '.join(spec.splits)}."
+        )
+    return spec.splits[split]
 
 
 @lru_cache(maxsize=8)

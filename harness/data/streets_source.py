@@ -9,8 +9,8 @@ from typing import Any
 
 from harness.data import streets, streets_fields
 from harness.data.fields import Array, Storage
-from harness.data.sources import SHARD_ROWS, code_digest
-from harness.types import ConfigError, DataError, DataSpec, Tier
+from harness.data.sources import SHARD_ROWS, code_digest, rows_of
+from harness.types import ConfigError, DataSpec, Tier
 
 assert streets_fields  # imported for its entry in the table of fields
 
@@ -106,11 +106,7 @@ class StreetsSource:
         self.spec = spec
 
     def rows(self, split: str) -> int:
-        if split not in self.spec.splits:
-            raise DataError(
-                f"no split '{split}'", where=self.spec.name, remedy=f"Splits: {', '.join(self.spec.splits)}."
-            )
-        return self.spec.splits[split]
+        return rows_of(self.spec, split)
 
     def storage(self, split: str) -> dict[str, Storage]:
         return dict.fromkeys(_HELD_OUT if split in ("val", "test") else _TRAIN, "plain")
