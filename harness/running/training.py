@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from harness.running.devices import batch_size, derived_seed
+from harness.running.parts import optimisers
 from harness.running.probes import Probe
 from harness.running.trainlog import TrainLog
 from harness.store import to_number
@@ -269,23 +270,6 @@ class Interruption:
         while self._before:
             number, handler = self._before.popitem()
             signal.signal(number, handler)
-
-
-def optimisers(method: Method) -> dict[str, torch.optim.Optimizer]:
-    """The method's optimisers by attribute name; those in mappings and sequences get the key appended, those of a
-    method that this one is plugged into are ``base.NAME``."""
-    found: dict[str, torch.optim.Optimizer] = {}
-    for name, value in vars(method).items():
-        if hasattr(value, "train_step"):
-            found.update({f"{name}.{inner}": item for inner, item in optimisers(value).items()})
-            continue
-        members = [(name, value)]
-        if isinstance(value, Mapping):
-            members = [(f"{name}.{key}", item) for key, item in value.items()]
-        elif isinstance(value, (list, tuple)):
-            members = [(f"{name}.{i}", item) for i, item in enumerate(value)]
-        found.update({label: item for label, item in members if isinstance(item, torch.optim.Optimizer)})
-    return found
 
 
 @torch.no_grad()

@@ -12,9 +12,10 @@ import torch
 from torch import nn
 
 from harness.metrics.flops import WorkCounter
+from harness.running.parts import optimisers
 from harness.running.profiling.compiling import CalledModules
 from harness.running.profiling.phase_costs import phase_costs, whole_step
-from harness.running.profiling.phases import PhaseRecorder, holders, optimisers_of
+from harness.running.profiling.phases import PhaseRecorder, holders
 from harness.running.profiling.steps import Steps, declared_intervals, period_of
 
 
@@ -171,7 +172,7 @@ def test_work_is_counted_by_phase() -> None:
 
 def test_optimisers_are_found_wherever_they_are_held() -> None:
     clock = Clock()
-    names = dict(optimisers_of(Parts(clock)))
+    names = optimisers(Parts(clock))
     assert set(names) == {"optimiser", "more.late"}
     assert {"", "head."} <= {place for place, _ in holders(Parts(clock))}
 
@@ -179,7 +180,7 @@ def test_optimisers_are_found_wherever_they_are_held() -> None:
 def test_a_circle_of_objects_ends() -> None:
     one, other = Parts(Clock()), Parts(Clock())
     one.friend, other.friend = other, one  # type: ignore[attr-defined]
-    assert len(optimisers_of(one)) == 4
+    assert len(optimisers(one)) == 4
 
 
 def test_intervals_are_read_off_the_preset() -> None:

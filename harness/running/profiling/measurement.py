@@ -19,12 +19,13 @@ from harness.metrics.memory_use import PeakMemory
 from harness.metrics.stopwatch import stopwatch
 from harness.metrics.throughput import Throughput, measure_throughput
 from harness.running import devices, streams, training
+from harness.running.parts import optimisers
 from harness.running.profiling import record_numbers
 from harness.running.profiling.batches import samples
 from harness.running.profiling.compiling import CalledModules, uncompiled
 from harness.running.profiling.inference import inference_call
 from harness.running.profiling.largest_batch import largest_fitting, out_of_memory
-from harness.running.profiling.phases import PhaseRecorder, optimisers_of
+from harness.running.profiling.phases import PhaseRecorder
 from harness.running.profiling.steps import Steps, period_of
 from harness.running.profiling.subjects import Subject
 from harness.running.profiling.training_step import Limits, TrainingStep, count_phases, measure_training
@@ -145,7 +146,7 @@ def _untrained(cell: Cell, order: Order) -> Mapping[str, Any]:
 
 
 def _training(cell: Cell, built: Built, order: Order, memory: PeakMemory) -> dict[str, Any]:
-    if not optimisers_of(built.trainer.method):
+    if not optimisers(built.trainer.method):
         reason = "fitted in one pass by prepare: there is no training step to measure"
         return {"training": None, "training_reason": reason, "phases": []}
     recorder = PhaseRecorder(built.trainer.method, stopwatch(order.device))

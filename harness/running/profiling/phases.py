@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-import torch
-from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from harness.metrics.flops import Work
 from harness.metrics.stopwatch import Stopwatch
+from harness.running.parts import objects_within, optimisers
 
 PREFIX, OTHER = "_step_", "other"
-DEPTH = 4
-"""How deep objects within the method are searched."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +144,7 @@ class PhaseRecorder:
         if self.current or self._begun is None or self._boundary is None:
             return
         if id(optimiser) not in self._names:
-            self._names = {id(found): name for name, found in optimisers_of(self.method)}
+            self._names = {id(found): name for name, found in optimisers(self.method).items()}
         name = self._names.get(id(optimiser), "optimiser")
         turn = self._turns[name] = self._turns.get(name, 0) + 1
         now = self._mark()
@@ -162,50 +159,6 @@ def phases_of(holder: Any) -> list[str]:
 
 def holders(method: Any) -> Iterator[tuple[str, Any]]:
     """The method and every object of its own kind within it, each with the prefix of its phases' names."""
-    for place, value in _objects(method, "", DEPTH, set()):
+    for place, value in objects_within(method):
         if not isinstance(value, Optimizer):
             yield f"{place}." if place else "", value
-
-
-def optimisers_of(method: Any) -> list[tuple[str, Optimizer]]:
-    """Every optimiser within the method, by the shortest path of attributes to it."""
-    found: dict[int, tuple[str, Optimizer]] = {}
-    for place, value in _objects(method, "", DEPTH, set()):
-        if isinstance(value, Optimizer):
-            known = found.get(id(value))
-            if known is None or place.count(".") < known[0].count("."):
-                found[id(value)] = (place, value)
-    return list(found.values())
-
-
-def _objects(value: Any, place: str, depth: int, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """Objects that can hold phases, and optimisers, breadth first; networks, tensors and libraries are left out."""
-    level = [(place, value)]
-    for _ in range(depth + 1):
-        below: list[tuple[str, Any]] = []
-        for name, item in level:
-            if id(item) in seen or isinstance(item, (Tensor, nn.Module, str, bytes)):
-                continue
-            seen.add(id(item))
-            if isinstance(item, Optimizer):
-                yield name, item
-            elif isinstance(item, Mapping):
-                below += [(_joined(name, str(key)), inner) for key, inner in item.items()]
-            elif isinstance(item, (list, tuple)) and len(item) <= 64:
-                below += [(_joined(name, str(i)), inner) for i, inner in enumerate(item)]
-            elif _is_own(item):
-                yield name, item
-                below += [(_joined(name, key.lstrip("_")), inner) for key, inner in vars(item).items()]
-        level = below
-
-
-def _is_own(item: Any) -> bool:
-    top = type(item).__module__.partition(".")[0]
-    return hasattr(item, "__dict__") and not isinstance(item, type) and top not in _FOREIGN
-
-
-_FOREIGN = ("builtins", "functools", "types", "harness", "numpy", "pathlib", torch.__name__)
-
-
-def _joined(place: str, name: str) -> str:
-    return f"{place}.{name}" if place else name
