@@ -215,7 +215,7 @@ def _data(argv: list[str]) -> int:
     )
     parser.add_argument("--full", action="store_true", help="verify: also render anew and compare")
     arguments = parser.parse_intermixed_args(argv)
-    from harness.verbs import data
+    from harness.data_verbs import data
 
     return data(arguments.words, arguments.full)
 

@@ -6,7 +6,6 @@ Every key and value is checked here, before anything is trained: what does not e
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry, values
-from harness.naming import PRECISIONS, TIERS, nearest, unknown
+from harness.naming import PRECISIONS, TIERS
+from harness.overrides import check_keys, compose, overrides, single
 from harness.registry import MethodEntry
 from harness.running.settings import RERUNS, RunSettings, default_cache
 from harness.suite_files import MAIN, Suite
 from harness.types import Budget, ConfigError, DataSpec, Tier
 from harness.values import COMMAND_LINE, Variant
-from harness.yaml_files import refuse_code
 
 EXECUTORS = ("local", "processes", "slurm", "ray")
-_OPEN = ("data.options",)  # what may stand below is known to the data family, which checks it
-_PATHS = ("store", "cache", "out", "data.root")
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,8 @@ def parts(argv: Sequence[str]) -> tuple[RunConfig, ...]:
     Raises ConfigError, with the nearest valid names, for an unknown key or value, a value that names code, a repeated
     key, or a sweep over anything but a key of a method.
     """
-    given = _overrides(argv)
-    suite = _in_setting(registry.suite(_fixed(given, "suite", _missing_suite)), given)
+    given = overrides(argv)
+    suite = _in_setting(registry.suite(single(given, "suite", _missing_suite)), given)
     chosen = [(suite.in_part(name), methods) for name, methods in _methods_by_part(suite, given).items()]
     return tuple(
         _resolve(part, _words_of(given, number, chosen), methods) for number, (part, methods) in enumerate(chosen)
@@ -88,12 +85,12 @@ def parts(argv: Sequence[str]) -> tuple[RunConfig, ...]:
 
 def _methods_by_part(suite: Suite, given: Mapping[str, list[Any]]) -> dict[str, list[str]]:
     """Which methods of this run belong to which part of the suite."""
-    asked = _method_names(_fixed(given, "methods", [])) if "methods" in given else None
+    asked = _method_names(single(given, "methods", [])) if "methods" in given else None
     names = [MAIN, *suite.parts]
     if "part" in given:
-        names = [str(_fixed(given, "part", MAIN))]
+        names = [str(single(given, "part", MAIN))]
     elif any(key.startswith("data.") for key in given):
-        data = _fixed(given, "data.name", suite.data["name"])
+        data = single(given, "data.name", suite.data["name"])
         names = [name for name in names if suite.in_part(name).data["name"] == data] or [MAIN]
     if asked is None or len(names) == 1:
         return {name: list(suite.in_part(name).methods) if asked is None else asked for name in names}
@@ -114,7 +111,7 @@ def _words_of(
     others = {entry.name for _, names in chosen for entry in _with_needs(names)}
     others -= {entry.name for entry in _with_needs(methods)}
     words = {key: several for key, several in given.items() if key != "part" and key.partition(".")[0] not in others}
-    asked = _fixed(given, "references", [])
+    asked = single(given, "references", [])
     known = {name for part, _ in chosen for name in part.references}
     if "references" in given and isinstance(asked, list):
         words["references"] = [[name for name in asked if name in suite.references or name not in known]]
@@ -123,14 +120,14 @@ def _words_of(
 
 def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str]) -> RunConfig:
     """The configuration of one part with its methods."""
-    tier: Tier = values.one_of("tier", _fixed(given, "tier", suite.tier), TIERS)
+    tier: Tier = values.one_of("tier", single(given, "tier", suite.tier), TIERS)
     names = list(methods)
     entries = _with_needs(names)
     presets = {entry.name: entry.preset(tier, suite.setting, _first_base(entry, given)) for entry in entries}
     base = _base(suite, tier, names, presets)
-    _check_keys(given, base, presets)
+    check_keys(given, base, presets)
     fixed = {key: several[0] for key, several in given.items() if len(several) == 1}
-    composed = _compose(base, fixed)
+    composed = compose(base, fixed)
     data = values.data(composed["data"], given, suite, tier)
     values.check_prior(data, entries)
     values.check_setting(data, suite)
@@ -186,60 +183,13 @@ def _in_setting(suite: Suite, given: Mapping[str, list[Any]]) -> Suite:
         )
     if not suite.variants:
         return suite
-    return suite.in_setting(str(_fixed(given, "setting", next(iter(suite.variants)))))
+    return suite.in_setting(str(single(given, "setting", next(iter(suite.variants)))))
 
 
 def _missing_suite() -> str:
     raise ConfigError(
         "suite=... is missing", where=COMMAND_LINE, nearest=[f"suite={name}" for name in registry.suites()]
     )
-
-
-def _overrides(argv: Sequence[str]) -> dict[str, list[Any]]:
-    """Key -> its values (several for a sweep), by Hydra's grammar, with plain Python values."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Override, OverrideType
-    from hydra.errors import HydraException
-
-    parser, given = OverridesParser.create(), dict[str, list[Any]]()
-    for word in argv:
-        try:
-            override: Override = parser.parse_override(word)
-            found = [override.value()]
-            if override.is_sweep_override():
-                found = [Override._convert_value(v) for v in override.sweep_iterator()]
-        except (HydraException, ValueError) as error:
-            raise ConfigError(
-                f"{word!r} is not key=value ({str(error).splitlines()[0]})",
-                where=COMMAND_LINE,
-                remedy="Quote a value with special characters: 'key=\"the value\"'.",
-            ) from None
-        if override.type is not OverrideType.CHANGE or override.package is not None or not override.key_or_group:
-            raise ConfigError(f"{word!r}: only key=value is understood here", where=COMMAND_LINE)
-        key = {"data": "data.name", "root": "data.root"}.get(override.key_or_group, override.key_or_group)
-        if key in given:
-            raise ConfigError(f"{key} is given twice", where=COMMAND_LINE, remedy="Sweep with key=first,second.")
-        if not found:
-            raise ConfigError(f"{word!r} has no value", where=COMMAND_LINE)
-        for value in found:
-            values.finite(key, value)
-            if key not in (*_PATHS, "methods", "suite", "references"):
-                refuse_code(key, value, COMMAND_LINE)
-        given[key] = found
-    return given
-
-
-def _fixed(given: Mapping[str, list[Any]], key: str, default: Any) -> Any:
-    if key not in given:
-        return default() if callable(default) else default
-    if len(given[key]) > 1:
-        listed = ",".join(str(v) for v in given[key])
-        raise ConfigError(
-            f"{key}={listed} is a sweep, which only keys of methods allow",
-            where=COMMAND_LINE,
-            remedy=f"Write {key}=[{listed}] for a list." if key in ("methods", "seeds", "references") else "",
-        )
-    return given[key][0]
 
 
 def _method_names(value: Any) -> list[str]:
@@ -300,55 +250,3 @@ def _base(suite: Suite, tier: str, names: list[str], presets: Mapping[str, dict[
         **({"setting": suite.setting} if suite.setting else {}),
         **presets,
     }
-
-
-def _check_keys(given: Mapping[str, list[Any]], base: Mapping[str, Any], presets: Mapping[str, Any]) -> None:
-    known = [
-        f"{key}.{below}" if isinstance(value, dict) else key
-        for key, value in base.items()
-        for below in (value if isinstance(value, dict) else [""])
-    ]
-    for key in given:
-        head, _, tail = key.partition(".")
-        if any(key.startswith(f"{place}.") for place in _OPEN) or key in known:
-            if head not in presets:
-                _fixed(given, key, None)
-            continue
-        if tail and head not in base and head in registry.methods():
-            raise ConfigError(
-                f"{key}: {head} is not among methods=[{','.join(presets)}]",
-                where=COMMAND_LINE,
-                remedy=f"Add it: methods=[{','.join((*presets, head))}].",
-            )
-        if head in presets:
-            close = [f"{head}.{name}" for name in nearest(tail, presets[head])]
-            remedy = "" if close else f"Keys of {head}: {', '.join(presets[head])}."
-            raise ConfigError(f"unknown key {key!r}", where=COMMAND_LINE, nearest=close, remedy=remedy)
-        raise unknown("key", key, known, COMMAND_LINE)
-
-
-def _compose(base: dict[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
-    from hydra import compose, initialize
-    from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.types import Quote, QuotedString
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-
-    def word(value: Any) -> str:
-        if isinstance(value, str):
-            return QuotedString(value, Quote.double).with_quotes()
-        if isinstance(value, list):
-            return f"[{','.join(word(item) for item in value)}]"
-        return json.dumps(value)
-
-    ConfigStore.instance().store(name="parallax", node=base)
-    GlobalHydra.instance().clear()
-    words = [f"{'++' if key.startswith('data.options.') else ''}{key}={word(value)}" for key, value in fixed.items()]
-    try:
-        with initialize(version_base="1.3", config_path=None):
-            composed = OmegaConf.to_container(compose("parallax", overrides=words), resolve=False)
-    except HydraException as error:
-        raise ConfigError(str(error).splitlines()[0], where=COMMAND_LINE) from None
-    assert isinstance(composed, dict)
-    return {str(key): value for key, value in composed.items()}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from harness.leases import Busy, Lease
 from harness.running.settings import Observer, Progress, RunSettings, silent
 from harness.running.sources import Registered, Sources
-from harness.store import STAGES, Store, read_cell
+from harness.store import STAGES, Store
+from harness.store_files import read_cell
 from harness.types import Cell, HarnessError, MissingAsset, Outcome, StoreError, Unsupported
 
 if TYPE_CHECKING:

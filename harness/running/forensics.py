@@ -25,7 +25,7 @@ from harness.running import checkpoint
 from harness.running.devices import make_context, resolve_device
 from harness.running.training import Trainer, build_method, cell_schedule, nan_places
 from harness.running.trainlog import StepNotFinite
-from harness.store import from_json, read_cell, to_json
+from harness.store_files import from_json, read_cell, to_json
 from harness.types import Batch, Cell, Method, StoreError
 
 STATE = "state.safetensors"

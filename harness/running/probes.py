@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.store import from_number
+from harness.store_files import from_number
 from harness.types import Method
 
 

@@ -9,7 +9,8 @@ import torch
 from harness.running import devices
 from harness.running.settings import RunSettings
 from harness.running.sources import Registered, Sources
-from harness.store import Store, load_array
+from harness.store import Store
+from harness.store_files import load_array
 from harness.types import Cell, Scores, StoreError
 
 

@@ -19,7 +19,8 @@ from harness.running.cell import label
 from harness.running.settings import Observer, Progress, RunSettings
 from harness.running.sources import EvaluationProtocol, Sources
 from harness.running.trainlog import StepNotFinite, TrainLog, records
-from harness.store import CHECKPOINT, RESULT, TRAIN_LOG, StageName, Store, from_json, load_array, to_number
+from harness.store import CHECKPOINT, RESULT, TRAIN_LOG, StageName, Store
+from harness.store_files import from_json, load_array, to_number
 from harness.types import (
     Cell,
     Context,

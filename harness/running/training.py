@@ -23,7 +23,7 @@ from harness.running.devices import batch_size, derived_seed
 from harness.running.parts import optimisers
 from harness.running.probes import Probe
 from harness.running.trainlog import TrainLog
-from harness.store import to_number
+from harness.store_files import to_number
 from harness.types import Batch, Cell, ConfigError, Context, Method, Stage
 
 LOG_RECORDS, SHORTEST_INTERVAL, LONGEST_INTERVAL = 100, 10, 50

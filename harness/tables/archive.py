@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.store import StoredResult, cell_of, from_number, to_number
+from harness.store import StoredResult
+from harness.store_files import cell_of, from_number, to_number
 from harness.types import Cell, StoreError, canonical_json
 
 NAME = "cells.jsonl"

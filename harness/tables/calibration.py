@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.atomic import write_bytes
-from harness.store import StoredResult, to_json, to_number
+from harness.store import StoredResult
+from harness.store_files import to_json, to_number
 from harness.tables.rows import UNFINISHED, Row, gather
 from harness.tables.text import fixed
 

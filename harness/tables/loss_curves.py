@@ -14,7 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from harness.store import TRAIN_LOG, StoredResult, from_number, to_number
+from harness.store import TRAIN_LOG, StoredResult
+from harness.store_files import from_number, to_number
 from harness.types import StoreError, canonical_json
 
 NAME = "curves.jsonl"

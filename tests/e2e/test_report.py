@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.store import Store, StoredResult, to_number
+from harness.store import Store, StoredResult
+from harness.store_files import to_number
 from tests.unit.report_bench import Page, changed, endings, heads
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.running.cell_check import deviations
-from harness.store import STAGES, from_number, to_number
+from harness.store import STAGES
+from harness.store_files import from_number, to_number
 from harness.tables.costs import costs_of
 from harness.tables.reproduction import first_difference
 

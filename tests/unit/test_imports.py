@@ -22,6 +22,8 @@ LIGHT = (
         "harness.cards",
         "harness.suite_files",
         "harness.config",
+        "harness.overrides",
+        "harness.store_files",
         "harness.values",
         "harness.registry",
         "harness.codedigest",

@@ -19,7 +19,8 @@ from harness import atomic, leases
 from harness.atomic import replacing, write_bytes
 from harness.leases import Busy, Lease, Owner
 from harness.priors import PRIORS
-from harness.store import Store, from_number, to_json, to_number
+from harness.store import Store
+from harness.store_files import from_number, to_json, to_number
 from harness.types import StoreError
 from tests.unit.tiny_cells import tiny_cell
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.atomic import write_bytes
-from harness.store import from_json, to_json
+from harness.store_files import from_json, to_json
 from harness.types import StoreError, digest_of
 
 FOLDER = "profiles"
