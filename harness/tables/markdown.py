@@ -59,9 +59,9 @@ def _preface(rows: Sequence[Row], pages: Sequence[str]) -> str:
     known = ", ".join(sorted({ORACLES.get(row.protocol, "know the truth") for row in rows}))
     lines = [
         "Mean over seeds ± sample standard deviation; the interval of every number is in metrics.csv (95 % percentile "
-        "bootstrap of the mean). **Bold** is the best mean among trained rows of one budget; in brackets the ranks "
-        f"that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows {known}: together they "
-        "show the usable range of each column.",
+        "bootstrap of the mean). **Bold** is the best mean, as shown, among trained rows of one budget; in brackets "
+        f"the ranks that the intervals leave open. `floor:` rows are trivial predictors, `oracle:` rows {known}: "
+        "together they show the usable range of each column.",
     ]
     if len(budgets) > 1:
         named = ", ".join(f"{name} ({count(images)} images)" for images, name in budgets)

@@ -11,13 +11,14 @@ from harness.tables.columns import is_ranked, style
 from harness.tables.rows import Row, columns_of
 from harness.tables.sections import contest, variants
 from harness.tables.stats import rank_intervals
+from harness.tables.text import fixed
 
 
 @dataclass(frozen=True)
 class Rank:
     """Possible ranks from ``low`` to ``high``, None where a row of one seed leaves them unknown.
 
-    ``best`` marks the best mean of its group.
+    ``best`` marks every mean of its group that is shown as the best one is, and none where all are shown alike.
     """
 
     low: int | None
@@ -51,12 +52,14 @@ def _column(group: Sequence[Row], column: str) -> dict[tuple[int, str], Rank]:
         return {}
     values = [row.values[column] for row in rivals]
     means = [value.mean for value in values]
-    top = min(means) if better == "lower" else max(means)
+    shown = [fixed(mean, style(column).digits) for mean in means]
+    top = fixed(min(means) if better == "lower" else max(means), style(column).digits)
+    alike = len(set(shown)) == 1
     if all(math.isfinite(value.low) for value in values):
         spans = rank_intervals([(value.low, value.high) for value in values], better=better)
     else:
         spans = [(None, None)] * len(values)  # type: ignore[list-item]
     return {
-        (id(row), column): Rank(low, high, mean == top)
-        for row, (low, high), mean in zip(rivals, spans, means, strict=True)
+        (id(row), column): Rank(low, high, text == top and not alike)
+        for row, (low, high), text in zip(rivals, spans, shown, strict=True)
     }

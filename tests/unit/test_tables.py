@@ -174,6 +174,15 @@ def test_ranks_are_intervals_and_the_best_is_marked() -> None:
     ]
 
 
+def test_what_is_shown_alike_is_marked_alike_and_nothing_where_all_are() -> None:
+    def best(**values: float) -> list[str]:
+        rows = gather([result(name, 0, {FID: value}) for name, value in values.items()])
+        return [row.label for row in rows if ranks(rows)[id(row), FID].best]
+
+    assert best(a=1.0, b=1.0 + 1e-9, c=2.0) == ["a", "b"]
+    assert best(a=1.0, b=1.0 + 1e-9) == []
+
+
 def test_higher_is_better_where_the_column_says_so() -> None:
     rows = gather([result("a", 0, {"pose_corr": 0.9}), result("b", 0, {"pose_corr": 0.2})])
     assert next(row.label for row in rows if ranks(rows)[id(row), "pose_corr"].best) == "a"
