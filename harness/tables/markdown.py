@@ -12,11 +12,11 @@ from harness.tables.costs import LEGEND
 from harness.tables.figures import Drawing
 from harness.tables.learning import Learning
 from harness.tables.metric_tables import group_tables, is_defined, name
+from harness.tables.pictures import caption
 from harness.tables.ranks import ranks
 from harness.tables.reported import Published
 from harness.tables.rows import Row, meaning
 from harness.tables.sections import families, main_rows, variants
-from harness.tables.sheets import caption
 from harness.tables.text import cell, code, count, fixed, markdown_table
 
 ORACLES = {"generation_3d": "real data", "generation_rgbd": "real data"}

@@ -11,8 +11,9 @@ from PIL import Image, UnidentifiedImageError
 
 from harness.atomic import write_bytes
 from harness.store import StoredResult
+from harness.tables.beside import CAPTION, NAME, beside
 from harness.tables.rows import Row, group_of
-from harness.tables.sheets import SHARED, sheets
+from harness.tables.sheets import SHARED, SHEETS, sheets
 from harness.tables.text import file_name
 
 STRIPS = ("turntable", "samples")
@@ -36,7 +37,8 @@ def collect(results: Iterable[StoredResult], rows: Sequence[Row]) -> dict[str, b
 
     ``<row>-<budget>-s<seed>-<picture>`` for the first finished seed; ``<row>-<budget>-seeds-<picture>`` has a
     line per finished seed, in order. Where a row of that name stands in a table before, the data and the number of
-    images follow the budget. Pictures that differ between rows in one line only stand together on ``sheets``.
+    images follow the budget. Pictures that differ between rows in one line only stand together on ``sheets``; what is
+    plugged into another method stands ``beside`` it.
     A picture that cannot be read is left out: the tables do not depend on it.
     """
     by_row: dict[tuple[object, ...], list[StoredResult]] = {}
@@ -59,7 +61,8 @@ def collect(results: Iterable[StoredResult], rows: Sequence[Row]) -> dict[str, b
             strip = _strip([member.pictures[name] for member in distinct.values() if name in member.pictures], side)
             if strip is not None:
                 made[file_name(*row, "seeds", name)] = strip
-    return made | sheets(rows, {group: members[0] for group, members in by_row.items()})
+    firsts = {group: members[0] for group, members in by_row.items()}
+    return made | beside(rows, by_row, titles) | sheets(rows, firsts)
 
 
 def picture_titles(rows: Sequence[Row]) -> dict[tuple[object, ...], tuple[str, ...]]:
@@ -72,6 +75,12 @@ def picture_titles(rows: Sequence[Row]) -> dict[tuple[object, ...], tuple[str, .
             title = (*title, row.data.split(" ")[0], str(row.images or ""))
         titles[row.group] = title
     return titles
+
+
+def caption(file: str) -> str:
+    """What a picture of several rows shows, by its file name; empty for one of a single row."""
+    name = file.partition("-")[0]
+    return SHEETS[name].caption if name in SHEETS else CAPTION if name == NAME else ""
 
 
 def _read(path: Path) -> bytes | None:

@@ -13,9 +13,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from harness.store import StoredResult
-from harness.tables import sheets
 from harness.tables.figures import Drawing
-from harness.tables.pictures import collect, picture_titles
+from harness.tables.pictures import caption, collect, picture_titles
 from harness.tables.report_boards import contest_order
 from harness.tables.rows import Row
 from harness.tables.sections import contest
@@ -102,9 +101,9 @@ def candidates(
     ]
     for stem, content in sorted(contents.items()):
         name = stem.partition("-")[0]
-        if name in sheets.SHEETS:
+        if shows := caption(stem):
             about = _words(stem.removeprefix(f"{name}-"))
-            made.append(Candidate(_words(name), f"{about}: {sheets.caption(stem)}", True, (0, len(made)), content))
+            made.append(Candidate(_words(name), f"{about}: {shows}", True, (0, len(made)), content))
         elif name in FIGURES:
             made.append(Candidate(FIGURES_TITLE, f"{_words(stem)}: {FIGURES[name]}", False, (1, len(made)), content))
         elif (one := _of_row(stem, titles)) is not None:

@@ -91,12 +91,6 @@ def sheets(rows: Sequence[Row], firsts: Mapping[tuple[object, ...], StoredResult
     return made
 
 
-def caption(file: str) -> str:
-    """What a sheet of this file name shows; empty for other pictures."""
-    name = file.partition("-")[0]
-    return SHEETS[name].caption if name in SHEETS else ""
-
-
 def _groups(name: str, rows: Sequence[Row]) -> Iterator[tuple[tuple[str, ...], list[Row]]]:
     methods: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
