@@ -115,8 +115,8 @@ keys:
   METHOD.KEY=VALUE    change a preset; several values make one variant each
   data=NAME data.options.KEY=VALUE root=DIR     other samples, or a folder of pictures
   settings.KEY=VALUE  what the protocol reads   precision=auto       auto fp32 bf16
-  device=auto         auto cpu cuda cuda:1      executor=local       local processes slurm ray
-  workers=2 threads=1 processes, threads each   rerun=failed         failed never stale score
+  device=auto         auto cpu cuda cuda:1      executor=auto        auto local processes slurm ray
+  workers=N threads=1 processes, threads each   rerun=failed         failed never stale score
   store=DIR cache=DIR out=DIR                   results, data sets, tables"""
 
 

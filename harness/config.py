@@ -6,7 +6,6 @@ Every key and value is checked here, before anything is trained: what does not e
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ from harness import registry, values
 from harness.naming import PRECISIONS, TIERS
 from harness.overrides import check_keys, compose, overrides, single
 from harness.registry import MethodEntry
+from harness.running.hardware import cores
 from harness.running.settings import RERUNS, RunSettings, default_cache
 from harness.suite_files import MAIN, Suite
 from harness.types import Budget, ConfigError, DataSpec, Tier
 from harness.values import COMMAND_LINE, Variant
 
-EXECUTORS = ("local", "processes", "slurm", "ray")
+EXECUTORS = ("auto", "local", "processes", "slurm", "ray")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Choice:
 @dataclass(frozen=True)
 class RunConfig:
     """Everything a run needs, resolved: ``choices`` are the methods in order, ``data`` the samples of all cells,
-    ``run`` says how to run on this machine, ``store`` is the folder of results, ``out`` the folder of tables."""
+    ``run`` says how to run on this machine, ``store`` is the folder of results, ``out`` the folder of tables. An
+    ``executor`` auto and ``workers`` None are settled once it is known what is to do (see ``running.placement``)."""
 
     suite: Suite
     tier: Tier
@@ -47,7 +48,7 @@ class RunConfig:
     settings: Mapping[str, Any]
     precision: str
     executor: str
-    workers: int
+    workers: int | None
     run: RunSettings
     store: Path
     out: Path
@@ -132,7 +133,7 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
     values.check_prior(data, entries)
     values.check_setting(data, suite)
     store = values.path(composed["store"], default_store())
-    workers = values.positive("workers", composed["workers"])
+    workers = None if composed["workers"] is None else values.positive("workers", composed["workers"])
     choices = tuple(
         Choice(entry, values.variants(entry, given, functools.partial(entry.preset, tier, suite.setting)))
         for entry in entries
@@ -158,7 +159,7 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
             threads=values.positive("threads", composed["threads"]),
             rerun=values.one_of("rerun", composed["rerun"], RERUNS),
             checkpoint_seconds=float(values.positive("checkpoint_seconds", composed["checkpoint_seconds"])),
-            data_workers=max(workers, min(4, _cores())),
+            data_workers=max(workers or 1, min(4, cores())),
         ),
         store=store,
         out=values.path(composed["out"], store / "tables"),
@@ -168,11 +169,6 @@ def _resolve(suite: Suite, given: Mapping[str, list[Any]], methods: Sequence[str
 def _first_base(entry: MethodEntry, given: Mapping[str, list[Any]]) -> str:
     """The base whose keys the words may name; empty for that of the preset, or a method of its own."""
     return str(given.get(f"{entry.name}.base", [""])[0]) if entry.card.base else ""
-
-
-def _cores() -> int:
-    """Cores this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_setting(suite: Suite, given: Mapping[str, list[Any]]) -> Suite:
@@ -237,8 +233,8 @@ def _base(suite: Suite, tier: str, names: list[str], presets: Mapping[str, dict[
         "budget": "quick",
         "device": "auto",
         "precision": suite.precision,
-        "executor": "local",
-        "workers": 1,
+        "executor": "auto",
+        "workers": None,
         "threads": 1,
         "rerun": "failed",
         "checkpoint_seconds": 60,

@@ -9,6 +9,7 @@ from harness.config import RunConfig
 from harness.console import Console, columns, duration, leaderboard_text
 from harness.running import plan as planning
 from harness.running.cell import finished
+from harness.running.placement import Placement, place
 from harness.running.plan import Plan
 from harness.store import Store, StoredResult
 from harness.suite_files import MAIN
@@ -30,10 +31,10 @@ def run(words: Sequence[str], *, dry_run: bool = False) -> int:
     parts = configuration.parts(words)
     store = Store(parts[0].store)
     plans = [make_plan(config, store) for config in parts]
-    print(plan_text(parts, plans))
-    if dry_run:
-        return 0
-    return work(parts, store, planning.join(plans))
+    plan = planning.join(plans)
+    placement = place(parts[0].executor, parts[0].workers, parts[0].run, plan)
+    print(plan_text(parts, plans, placement.workers))
+    return 0 if dry_run else work(parts, store, plan, placement)
 
 
 def make_plan(config: RunConfig, store: Store) -> Plan:
@@ -53,13 +54,13 @@ def make_plan(config: RunConfig, store: Store) -> Plan:
     return planning.build(config, state=state, measured=rates)
 
 
-def work(parts: Sequence[RunConfig], store: Store, plan: Plan) -> int:
+def work(parts: Sequence[RunConfig], store: Store, plan: Plan, placement: Placement) -> int:
     """Run the waiting cells, showing a partial leaderboard after each, then write the tables.
 
     ``plan`` holds the cells of all ``parts``; they differ in methods and data, not in how and where to run.
     """
     config = parts[0]
-    if config.run.device.startswith("cuda") and config.executor in ("local", "processes"):
+    if config.run.device.startswith("cuda") and placement.executor in ("local", "processes"):
         from harness.running.devices import resolve_device
 
         resolve_device(config.run.device)
@@ -68,8 +69,8 @@ def work(parts: Sequence[RunConfig], store: Store, plan: Plan) -> int:
     known = [seconds for seconds in plan.seconds.values() if seconds]
     weights = {cell.key: plan.seconds[cell.key] or max(known, default=60.0) for cell in todo}
     results: dict[str, StoredResult] = {}
-    with Console(weights, workers=config.workers) as console:
-        for outcome in _executor(config, store, console).map(todo) if todo else ():
+    with Console(weights, workers=placement.workers) as console:
+        for outcome in _executor(placement, config, store, console).map(todo) if todo else ():
             outcomes.append(outcome)
             console.outcome(outcome)
             if outcome.status == "done":
@@ -88,9 +89,9 @@ def _beside(results: Mapping[str, StoredResult], key: str) -> list[Row]:
     return gather(same, cell.suite)
 
 
-def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan]) -> str:
+def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan], workers: int = 1) -> str:
     """The plan of every part as a table, what all of them are expected to cost, and where results go."""
-    plan, workers = planning.join(plans), parts[0].workers
+    plan = planning.join(plans)
     expected = f"{len(plan.waiting)} of {len(plan.cells)} cells to run"
     if plan.waiting:
         expected += f", expected {duration(plan.expected_seconds / workers)}"
@@ -154,19 +155,19 @@ def _preparation(config: RunConfig, plan: Plan) -> str:
     return f"before that {what}, about {duration(building + JUDGE_SECONDS[config.tier])}, once\n"
 
 
-def _executor(config: RunConfig, store: Store, console: Console) -> Executor:
-    if config.executor == "processes":
+def _executor(placement: Placement, config: RunConfig, store: Store, console: Console) -> Executor:
+    if placement.executor == "processes":
         from harness.running.executors.local import ProcessPool
 
-        return ProcessPool(store, config.run, workers=config.workers, observer=console.observe)
-    if config.executor == "slurm":
+        return ProcessPool(store, config.run, workers=placement.workers, observer=console.observe)
+    if placement.executor == "slurm":
         from harness.running.executors.slurm import Slurm
 
-        return Slurm(store, config.run, workers=config.workers, observer=console.observe)
-    if config.executor == "ray":
+        return Slurm(store, config.run, workers=placement.workers, observer=console.observe)
+    if placement.executor == "ray":
         from harness.running.executors.ray import Ray
 
-        return Ray(store, config.run, workers=config.workers, observer=console.observe)
+        return Ray(store, config.run, workers=placement.workers, observer=console.observe)
     from harness.running.executors.local import InProcess
 
     return InProcess(store, config.run, observer=console.observe)

@@ -27,7 +27,7 @@ def test_defaults_are_the_suites() -> None:
     assert made.seeds == (0,)
     assert made.budget.name == "quick"
     assert made.references == made.suite.references
-    assert (made.precision, made.executor, made.run.device) == ("auto", "local", "auto")
+    assert (made.precision, made.executor, made.workers, made.run.device) == ("auto", "auto", None, "auto")
     assert made.store == registry.ROOT / "results" / "runs"
     assert made.out == made.store / "tables"
 
