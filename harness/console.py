@@ -170,8 +170,8 @@ class Console:
         expected = sum(self.weights.get(key, 0.0) * part for key, part in self.fractions.items())
         pace = sum(self.spent.values()) / expected if expected > 0 else 1.0
         parts = {**self.fractions, **dict.fromkeys(self.finished, 1.0)}
-        left = sum(weight * (1.0 - parts.get(key, 0.0)) for key, weight in self.weights.items())
-        return left * pace / self.workers
+        left = [weight * (1.0 - parts.get(key, 0.0)) for key, weight in self.weights.items()]
+        return max(sum(left) / self.workers, max(left, default=0.0)) * pace
 
     def _left(self) -> str:
         return f", about {duration(self.seconds_left())} left" if len(self.finished) < len(self.weights) else ""

@@ -44,7 +44,7 @@ def _build(made: RunConfig, out: Path | None, full: bool) -> int:
             print(f"{split}: {done}/{total}", flush=True)
 
     wanted = tuple(made.data.splits) if "setting" in made.data.options else ()  # all four are needed
-    dataset = cache.build(made.data, made.run.cache, wanted, workers=made.run.data_workers, progress=progress)
+    dataset = cache.build(made.data, made.run.cache, wanted, workers=_workers(made), progress=progress)
     for split in dataset.opened:
         print(f"{split}: {dataset.split(split).digest[:16]}")
     for note in dict.fromkeys(note for split in dataset.opened for note in dataset.split(split).index.get("notes", ())):
@@ -101,7 +101,7 @@ def _export(made: RunConfig, out: Path | None, full: bool) -> int:
 
     if out is None:
         raise ConfigError("out=... is missing", where="data export", remedy="Name the folder to write: out=DIR.")
-    dataset = cache.open_dataset(made.data, made.run.cache, workers=made.run.data_workers)
+    dataset = cache.open_dataset(made.data, made.run.cache, workers=_workers(made))
     if "setting" in made.data.options:
         count, words = cityscapes_export.export(dataset, out)
     elif "coding" in made.data.options:
@@ -110,3 +110,7 @@ def _export(made: RunConfig, out: Path | None, full: bool) -> int:
         count, words = mvtec_export.export(dataset, out), f"data=folder/mvtec root={out}"
     print(f"{count} images of {made.data.name} ({made.tier}) are in {out}; read them with {words}")
     return 0
+
+
+def _workers(made: RunConfig) -> int:
+    return made.workers or made.run.data_workers

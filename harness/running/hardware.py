@@ -6,11 +6,14 @@ import functools
 import os
 import platform
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """CPU instructions that multiply in bfloat16; without one of them bf16 autocast is slower than fp32."""
+CONTROL = Path("/sys/fs/cgroup")
+"""Where a container finds its limits."""
 
 
 @functools.cache
@@ -41,15 +44,18 @@ def cpu_has_bf16() -> bool:
 def cores() -> int:
     """CPU cores this process may use, which in a container are fewer than the machine has."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # "max 100000" where nothing is capped
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(found, int(quota) // int(period)))
-    return found
+    return max(1, min(found, int(_cpu_quota())))
 
 
-def has_gpu() -> bool:
-    """Whether a driver for NVIDIA GPUs is installed."""
-    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
+def _cpu_quota() -> float:
+    """Cores that the control group of a container may use; infinite where it is not capped."""
+    with suppress(OSError, ValueError):  # version 2 says "max 100000" where nothing is capped
+        quota, period = (CONTROL / "cpu.max").read_text().split()
+        return int(quota) / int(period)
+    with suppress(OSError, ValueError):  # version 1 says -1
+        capped, every = (int((CONTROL / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return capped / every if capped > 0 else sys.maxsize
+    return sys.maxsize
 
 
 def memory_gib() -> float:
@@ -57,3 +63,18 @@ def memory_gib() -> float:
     with suppress(OSError, ValueError):
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     return 0.0
+
+
+def usable_gib() -> float:
+    """Main memory that this process may use: that of the machine, or less in a container."""
+    found = [memory_gib()]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            found.append(int((CONTROL / name).read_text()) / 2**30)
+    return min(found)
+
+
+def has_gpu() -> bool:
+    """Whether a driver for GPUs of NVIDIA or AMD is installed."""
+    places = (Path("/proc/driver/nvidia"), Path("/dev/kfd"))
+    return any(place.exists() for place in places) or shutil.which("nvidia-smi") is not None

@@ -16,7 +16,11 @@ _FOREIGN = ("builtins", "functools", "types", "harness", "numpy", "pathlib", tor
 
 def optimisers(method: Any) -> dict[str, Optimizer]:
     """Every optimiser within the method, once, by the shortest path of attributes, keys and positions to it."""
-    return {place: value for place, value in objects_within(method) if isinstance(value, Optimizer)}
+    found: dict[str, Optimizer] = {}
+    for place, value in objects_within(method):
+        if isinstance(value, Optimizer):  # paths lose leading underscores, so that two may read alike
+            found[place if place not in found else f"{place}#{len(found)}"] = value
+    return found
 
 
 def objects_within(method: Any) -> Iterator[tuple[str, Any]]:

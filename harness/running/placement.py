@@ -11,7 +11,7 @@ from harness.running.settings import RunSettings
 SHORT = 60.0
 """Seconds of work below which further processes do not pay: each takes seconds to start."""
 WORKER_GIB = 2.0
-"""Main memory for one process at micro, torch included."""
+"""Main memory for one process, torch included: ample at micro."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Placement:
 def place(executor: str, workers: int | None, settings: RunSettings, plan: Plan) -> Placement:
     """Settle what was left open: executor ``auto``, ``workers`` None.
 
-    On a CPU there are as many processes as cores, memory and waiting cells allow; a GPU is not shared. Smoke, short
+    On a CPU there are as many processes as cores, memory and trainings allow; a GPU is not shared. Smoke, short
     work and single cells stay in this process, unless more than one worker was asked for.
     """
     if executor not in ("auto", "processes"):
         return Placement(executor, workers or 1)
-    fitting = workers or _fitting(settings, len(plan.waiting))
+    fitting = workers or _fitting(settings, sum(cell.role == "method" for cell in plan.waiting))
     asked = executor == "processes" or workers is not None
     if (fitting < 2 and executor == "auto") or not (asked or _is_long(plan)):
         return Placement("local", 1)
     return Placement("processes", fitting)
 
 
-def _fitting(settings: RunSettings, cells: int) -> int:
+def _fitting(settings: RunSettings, trainings: int) -> int:
     if settings.device.startswith("cuda") or (settings.device == "auto" and hardware.has_gpu()):
         return 1
-    memory = int(hardware.memory_gib() / WORKER_GIB) or 1
-    return max(1, min(hardware.cores() // settings.threads, memory, cells))
+    memory = int(hardware.usable_gib() / WORKER_GIB) or 1
+    return max(1, min(hardware.cores() // settings.threads, memory, trainings))
 
 
 def _is_long(plan: Plan) -> bool:

@@ -41,6 +41,11 @@ class Plan:
         """CPU seconds of the waiting cells, as far as known."""
         return sum(self.seconds[cell.key] or 0.0 for cell in self.waiting)
 
+    def expected_with(self, workers: int) -> float:
+        """Seconds until the last waiting cell ends, as far as known: no worker shares a cell with another."""
+        longest = max((self.seconds[cell.key] or 0.0 for cell in self.waiting), default=0.0)
+        return max(self.expected_seconds / workers, longest)
+
     @property
     def unknown(self) -> int:
         """How many waiting cells have no estimate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from harness import config as configuration
 from harness.config import RunConfig
@@ -94,7 +95,7 @@ def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan], workers: int = 
     plan = planning.join(plans)
     expected = f"{len(plan.waiting)} of {len(plan.cells)} cells to run"
     if plan.waiting:
-        expected += f", expected {duration(plan.expected_seconds / workers)}"
+        expected += f", expected {duration(plan.expected_with(workers))}"
         if workers > 1:
             expected += f" with {workers} workers ({duration(plan.expected_seconds)} of CPU time)"
         if plan.unknown:
@@ -159,7 +160,9 @@ def _executor(placement: Placement, config: RunConfig, store: Store, console: Co
     if placement.executor == "processes":
         from harness.running.executors.local import ProcessPool
 
-        return ProcessPool(store, config.run, workers=placement.workers, observer=console.observe)
+        # Each of them builds data with processes of its own; what one builds the others need not.
+        settings = replace(config.run, data_workers=max(1, config.run.data_workers // placement.workers))
+        return ProcessPool(store, settings, workers=placement.workers, observer=console.observe)
     if placement.executor == "slurm":
         from harness.running.executors.slurm import Slurm
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harness import registry
 from harness.store import StoredResult
 from harness.tables import figures
 from harness.tables.rows import Row
 from harness.tables.sections import contest
 from harness.tables.text import file_name
+from harness.types import Cell, HarnessError
 
 NAME = "beside_base"
 CAPTION = "The base on the left, on the right what is plugged into it: the same seed, the same latents."
@@ -37,7 +39,7 @@ def beside(
     made = {}
     for row in rows:
         found = members.get(row.group, ())
-        base = bases.get((contest(row), str(found[0].cell.config.get("base")))) if found and row.trained else None
+        base = bases.get((contest(row), _base_of(found[0].cell))) if found and row.trained else None
         if base is None or row.group not in titles:
             continue
         ours, theirs = (_by_seed(members.get(one.group, ())) for one in (row, base))
@@ -48,6 +50,15 @@ def beside(
                 if drawn is not None:
                     made[file_name(NAME, *titles[row.group], f"s{seed}", kind)] = drawn
     return made
+
+
+def _base_of(cell: Cell) -> str:
+    """Name of the method into which that of the cell is plugged; empty without one, or where it is gone."""
+    try:
+        entry = registry.base_of(cell)
+    except HarnessError:
+        return ""
+    return entry.name if entry else ""
 
 
 def _by_seed(results: Sequence[StoredResult]) -> dict[int, StoredResult]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +28,7 @@ def plan(count: int, seconds: float | None = SHORT, tier: Tier = "micro", state:
 @pytest.fixture(autouse=True)
 def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hardware, "cores", lambda: 4)
-    monkeypatch.setattr(hardware, "memory_gib", lambda: 64.0)
+    monkeypatch.setattr(hardware, "usable_gib", lambda: 64.0)
     monkeypatch.setattr(hardware, "has_gpu", lambda: False)
 
 
@@ -43,6 +44,38 @@ def test_short_work_smoke_and_single_cells_stay_here() -> None:
     assert place("auto", None, CPU, plan(9, tier="smoke")) == HERE
     assert place("auto", None, CPU, plan(1)) == HERE
     assert place("auto", None, CPU, plan(9, state="done")) == HERE
+
+
+def test_rows_that_are_not_trained_take_no_process_of_their_own() -> None:
+    floors = [replace(tiny_cell(seed=seed), method="floor:noise", tier="micro") for seed in range(9)]
+    training = plan(1)
+    cells = (*floors, *training.cells)
+    mixed = Plan(cells, {cell.key: SHORT for cell in cells}, {cell.key: "to do" for cell in cells})
+    assert place("auto", None, CPU, mixed) == HERE
+    assert mixed.expected_with(4) == 2.5 * SHORT
+    assert training.expected_with(4) == SHORT
+
+
+def test_limits_of_a_container_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(hardware, "CONTROL", tmp_path)
+    free, memory = hardware.cores(), hardware.usable_gib()
+    assert memory == hardware.memory_gib()
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert hardware.cores() == free
+    (tmp_path / "cpu.max").write_text("150000 100000\n")
+    assert hardware.cores() == 1
+    (tmp_path / "cpu.max").unlink()
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    assert hardware.cores() == free
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("50000\n")
+    assert hardware.cores() == 1
+    (tmp_path / "memory.max").write_text(f"{2**29}\n")
+    assert hardware.usable_gib() == 0.5
+    (tmp_path / "memory.max").write_text("max\n")
+    assert hardware.usable_gib() == memory
 
 
 def test_what_was_said_is_done() -> None:
@@ -64,7 +97,7 @@ def test_a_gpu_is_not_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_little_memory_holds_few_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "memory_gib", lambda: 2.5 * WORKER_GIB)
+    monkeypatch.setattr(hardware, "usable_gib", lambda: 2.5 * WORKER_GIB)
     assert place("auto", None, CPU, plan(9)) == Placement("processes", 2)
-    monkeypatch.setattr(hardware, "memory_gib", lambda: 0.0)  # the system does not say
+    monkeypatch.setattr(hardware, "usable_gib", lambda: 0.0)  # the system does not say
     assert place("auto", None, CPU, plan(9)) == HERE

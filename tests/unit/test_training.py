@@ -151,13 +151,18 @@ def test_what_is_plugged_into_a_base_counts_its_weights_too(tmp_path: Path) -> N
             self.base, self.head = base, torch.nn.Linear(3, 2)
             self.head_optimiser = torch.optim.Adam(self.head.parameters())
 
-        def train_step(self, batch: Any, step: int) -> dict[str, torch.Tensor]:
-            return {}
+    class Helper:
+        def __init__(self) -> None:
+            self.net = torch.nn.Linear(2, 1)
+            self._optimiser = torch.optim.Adam(self.net.parameters())
 
     base = made(tiny_cell()).method
     plug: Any = Plug(base)
     assert set(optimisers(plug)) == {"base.optimiser", "head_optimiser"}
     assert parameter_count(plug) == parameter_count(base) + 8
+    plug.views, plug._head_optimiser = Helper(), torch.optim.Adam(Helper().net.parameters())
+    assert {"base.optimiser", "head_optimiser", "views.optimiser"} < set(optimisers(plug))
+    assert len(optimisers(plug)) == 4, "two paths that read alike are two optimisers"
 
 
 def test_checkpoints_follow_the_clock_and_the_end(tmp_path: Path) -> None:
