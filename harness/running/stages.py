@@ -222,13 +222,15 @@ class Stages:
         else:
             predictions = self.protocol.predict_reference(cell.method, self.dataset, cell.settings, cell.seed)
         self._cost("predict", **_spent(started))
+        # As they are read back from files: sums over other layouts would differ in their last digits.
+        predictions = {name: np.asarray(array, order="C") for name, array in predictions.items()}
         store.discard(cell.key, "stages/predict.json", "predictions")
         if sum(array.nbytes for array in predictions.values()) > self.settings.predictions_cap:
             return predictions
         names = {name: f"predictions/{name}.npy" for name in predictions}
         for name, array in predictions.items():
             with store.open(cell.key, names[name]) as file:
-                np.lib.format.write_array(file, np.asarray(array, order="C"), allow_pickle=False)
+                np.lib.format.write_array(file, array, allow_pickle=False)
         self._seal("predict", tuple(names.values()), inputs, cell.code)
         return predictions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from harness.running import forensics
 from harness.running.cell import run_cell
 from harness.running.settings import Progress
 from harness.store import Store
-from harness.types import Cell, Outcome, StoreError
-from tests.unit.tiny_cells import Tiny, TinySources, tiny_cell, tiny_settings
+from harness.types import Cell, Outcome, Scores, StoreError
+from tests.unit.tiny_cells import Tiny, TinyProtocol, TinySources, tiny_cell, tiny_settings
 
 CELL = tiny_cell()
 
@@ -193,6 +194,21 @@ def test_a_new_metric_scores_stored_predictions(bench: Bench) -> None:
     bench.sources.code = "2"
     assert bench.run(replace(CELL, code="b"), rerun="score").status == "done"
     assert bench.stages() == ["score"]
+
+
+def test_scoring_sees_arrays_as_their_files_hold_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, tuple[int, ...]]] = []
+
+    def score(self: Any, predictions: Mapping[str, np.ndarray], *more: Any) -> Scores:
+        images = predictions["images"]
+        seen.append((images.flags.c_contiguous, images.strides))
+        return Scores({"mean": 0.0})
+
+    monkeypatch.setattr(TinyProtocol, "score", score)
+    bench.run()  # the tiny protocol permutes what it samples
+    bench.run(rerun="score")
+    assert seen[0][0]
+    assert seen[0] == seen[1]
 
 
 def test_a_checkpoint_of_other_code_is_not_continued(bench: Bench) -> None:
