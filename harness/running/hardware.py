@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 BF16_FLAGS = ("amx_bf16", "avx512_bf16")
 """CPU instructions that multiply in bfloat16; without one of them bf16 autocast is slower than fp32."""
-CONTROL = Path("/sys/fs/cgroup")
+CGROUP = Path("/sys/fs/cgroup")
 """Where a container finds its limits."""
 
 
@@ -44,18 +44,18 @@ def cpu_has_bf16() -> bool:
 def cores() -> int:
     """CPU cores this process may use, which in a container are fewer than the machine has."""
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(found, int(_cpu_quota())))
+    return max(1, int(min(found, _cpu_quota())))
 
 
 def _cpu_quota() -> float:
-    """Cores that the control group of a container may use; infinite where it is not capped."""
+    """Cores that the cgroup of a container may use; infinite where it is not capped."""
     with suppress(OSError, ValueError):  # version 2 says "max 100000" where nothing is capped
-        quota, period = (CONTROL / "cpu.max").read_text().split()
+        quota, period = (CGROUP / "cpu.max").read_text().split()
         return int(quota) / int(period)
     with suppress(OSError, ValueError):  # version 1 says -1
-        capped, every = (int((CONTROL / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        return capped / every if capped > 0 else sys.maxsize
-    return sys.maxsize
+        capped, every = (int((CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return capped / every if capped > 0 else math.inf
+    return math.inf
 
 
 def memory_gib() -> float:
@@ -70,7 +70,7 @@ def usable_gib() -> float:
     found = [memory_gib()]
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         with suppress(OSError, ValueError):
-            found.append(int((CONTROL / name).read_text()) / 2**30)
+            found.append(int((CGROUP / name).read_text()) / 2**30)
     return min(found)
 
 

@@ -30,11 +30,10 @@ def place(executor: str, workers: int | None, settings: RunSettings, plan: Plan)
     """
     if executor not in ("auto", "processes"):
         return Placement(executor, workers or 1)
-    fitting = workers or _fitting(settings, sum(cell.role == "method" for cell in plan.waiting))
-    asked = executor == "processes" or workers is not None
-    if (fitting < 2 and executor == "auto") or not (asked or _is_long(plan)):
+    if executor == "auto" and workers is None and not _is_long(plan):
         return Placement("local", 1)
-    return Placement("processes", fitting)
+    fitting = workers or _fitting(settings, sum(cell.role == "method" for cell in plan.waiting))
+    return Placement("local" if executor == "auto" and fitting == 1 else "processes", fitting)
 
 
 def _fitting(settings: RunSettings, trainings: int) -> int:
@@ -45,5 +44,5 @@ def _fitting(settings: RunSettings, trainings: int) -> int:
 
 
 def _is_long(plan: Plan) -> bool:
-    beyond_smoke = [cell for cell in plan.waiting if cell.tier != "smoke"]
-    return bool(beyond_smoke) and (plan.expected_seconds >= SHORT or plan.unknown > 0)
+    beyond_smoke = any(cell.tier != "smoke" for cell in plan.waiting)
+    return beyond_smoke and (plan.expected_seconds >= SHORT or plan.unknown > 0)

@@ -90,7 +90,7 @@ def _beside(results: Mapping[str, StoredResult], key: str) -> list[Row]:
     return gather(same, cell.suite)
 
 
-def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan], workers: int = 1) -> str:
+def plan_text(parts: Sequence[RunConfig], plans: Sequence[Plan], workers: int) -> str:
     """The plan of every part as a table, what all of them are expected to cost, and where results go."""
     plan = planning.join(plans)
     expected = f"{len(plan.waiting)} of {len(plan.cells)} cells to run"

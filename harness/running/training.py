@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from harness.running.devices import batch_size, derived_seed
-from harness.running.parts import optimisers
+from harness.running.optimisers import optimisers
 from harness.running.probes import Probe
 from harness.running.trainlog import TrainLog
 from harness.store_files import to_number

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from harness import registry
 from harness.store import StoredResult
@@ -45,7 +43,7 @@ def beside(
         ours, theirs = (_by_seed(members.get(one.group, ())) for one in (row, base))
         for seed in sorted(set(ours) & set(theirs))[:1]:
             for kind in KINDS:
-                pair = [_read(one[seed].pictures.get(kind)) for one in (theirs, ours)]
+                pair = [figures.read_picture(one[seed].pictures.get(kind)) for one in (theirs, ours)]
                 drawn = _drawn([base.label, row.label], [picture for picture in pair if picture is not None])
                 if drawn is not None:
                     made[file_name(NAME, *titles[row.group], f"s{seed}", kind)] = drawn
@@ -63,14 +61,6 @@ def _base_of(cell: Cell) -> str:
 
 def _by_seed(results: Sequence[StoredResult]) -> dict[int, StoredResult]:
     return {result.cell.seed: result for result in results}
-
-
-def _read(path: Path | None) -> NDArray[np.uint8] | None:
-    try:
-        with Image.open(path or "") as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, UnidentifiedImageError):
-        return None
 
 
 def _drawn(labels: Sequence[str], pictures: Sequence[NDArray[np.uint8]]) -> bytes | None:

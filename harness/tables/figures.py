@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 """Distinct for colour-blind readers too (Okabe and Ito, 2008); black is left for what others are compared with."""
@@ -41,6 +44,18 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def read_picture(path: Path | None) -> NDArray[np.uint8] | None:
+    """Pixels uint8 [H,W,3] of a stored picture; None where there is none or it cannot be read."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path or "") as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, UnidentifiedImageError):  # a name that no file can have is a ValueError
+        return None
 
 
 def tidy(axis: Axes, title: str = "", *, grid: str = "both") -> None:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from harness.atomic import write_bytes
 from harness.store import StoredResult
 from harness.tables.beside import CAPTION, NAME, beside
+from harness.tables.figures import read_picture
 from harness.tables.rows import Row, group_of
 from harness.tables.sheets import SHARED, SHEETS, sheets
 from harness.tables.text import file_name
@@ -97,13 +98,8 @@ def _line_height(resolution: int) -> int:
 
 def _strip(paths: Sequence[Path], side: int) -> bytes | None:
     """The first line of every picture, below one another, as PNG; None for fewer than two pictures of one width."""
-    lines = []
-    for path in paths:
-        try:
-            with Image.open(path) as picture:
-                lines.append(np.asarray(picture.convert("RGB"))[:side])
-        except (OSError, ValueError, UnidentifiedImageError):
-            continue
+    read = [read_picture(path) for path in paths]
+    lines = [pixels[:side] for pixels in read if pixels is not None]
     if len(lines) < 2 or len({line.shape for line in lines}) > 1:
         return None
     buffer = io.BytesIO()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from harness.store import StoredResult
 from harness.tables import figures
@@ -110,13 +109,8 @@ def _oracles(row: Row, rows: Sequence[Row]) -> list[Row]:
 
 def _read(result: StoredResult, sheet: Sheet) -> Picture | None:
     """The lines of a row's picture that a sheet shows; None for a picture that is not there or has other lines."""
-    path = result.pictures.get(sheet.picture)
-    if path is None:
-        return None
-    try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-    except (OSError, ValueError, UnidentifiedImageError):
+    pixels = figures.read_picture(result.pictures.get(sheet.picture))
+    if pixels is None:
         return None
     resolution = result.cell.data.resolution  # a line is a whole number of times as high
     count = next((count for count in sheet.lines if len(pixels) % (count * resolution) == 0), 0)

@@ -30,7 +30,7 @@ from harness.types.errors import (
     StoreError,
     Unsupported,
 )
-from harness.types.methods import Context, Method, Stage
+from harness.types.method import Context, Method, Stage
 
 __all__ = [
     "AnomalyMaps",

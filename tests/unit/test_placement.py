@@ -58,7 +58,7 @@ def test_rows_that_are_not_trained_take_no_process_of_their_own() -> None:
 
 def test_limits_of_a_container_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(hardware, "CONTROL", tmp_path)
+    monkeypatch.setattr(hardware, "CGROUP", tmp_path)
     free, memory = hardware.cores(), hardware.usable_gib()
     assert memory == hardware.memory_gib()
     (tmp_path / "cpu.max").write_text("max 100000\n")

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from harness.metrics.flops import WorkCounter
-from harness.running.parts import optimisers
+from harness.running.optimisers import optimisers
 from harness.running.profiling.compiling import CalledModules
 from harness.running.profiling.phase_costs import phase_costs, whole_step
 from harness.running.profiling.phases import PhaseRecorder, holders

@@ -16,7 +16,7 @@ import torch
 
 from harness.data.batches import ResidentBatches
 from harness.running import checkpoint, devices
-from harness.running.parts import optimisers
+from harness.running.optimisers import optimisers
 from harness.running.training import (
     MethodConfig,
     Trainer,

@@ -19,7 +19,7 @@ from harness.metrics.memory_use import PeakMemory
 from harness.metrics.stopwatch import stopwatch
 from harness.metrics.throughput import Throughput, measure_throughput
 from harness.running import devices, streams, training
-from harness.running.parts import optimisers
+from harness.running.optimisers import optimisers
 from harness.running.profiling import record_numbers
 from harness.running.profiling.batches import samples
 from harness.running.profiling.compiling import CalledModules, uncompiled

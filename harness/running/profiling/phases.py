@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from harness.metrics.flops import Work
 from harness.metrics.stopwatch import Stopwatch
-from harness.running.parts import objects_within, optimisers
+from harness.running.optimisers import objects_within, optimisers
 
 PREFIX, OTHER = "_step_", "other"
 
