@@ -52,11 +52,11 @@ def beside(
 
 def _base_of(cell: Cell) -> str:
     """Name of the method into which that of the cell is plugged; empty without one, or where it is gone."""
+    named = cell.config.get("base")
     try:
-        entry = registry.base_of(cell)
+        return registry.find(named).name if isinstance(named, str) else ""
     except HarnessError:
         return ""
-    return entry.name if entry else ""
 
 
 def _by_seed(results: Sequence[StoredResult]) -> dict[int, StoredResult]:

@@ -29,7 +29,9 @@ def drawn(folder: Path, method: str, seed: int, grey: int, height: int = 40, **m
     Image.fromarray(np.full((height, 60, 3), grey, np.uint8)).save(place / "shapes.png")
     base = more.pop("base", "")
     made = result(method, seed, pictures={"shapes": "shapes.png"}, folder=place, **more)
-    return replace(made, cell=replace(made.cell, config={"base": base})) if base else made
+    if not base:
+        return made
+    return replace(made, cell=replace(made.cell, config={"base": base}, source="/a/checkout/that/is/gone"))
 
 
 def pictures(results: list[StoredResult]) -> dict[str, bytes]:
